@@ -1,0 +1,1 @@
+//! Metrics and health on a listener of their own.

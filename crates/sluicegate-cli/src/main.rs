@@ -1,0 +1,2 @@
+//! The sluicegate command.
+fn main() {}

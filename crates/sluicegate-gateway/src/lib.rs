@@ -1,0 +1,1 @@
+//! The gateway: a reverse proxy with limits in its request path.

@@ -1,0 +1,1 @@
+//! The reference model, recording upstream and child processes that tests share.

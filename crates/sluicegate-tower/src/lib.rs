@@ -1,0 +1,1 @@
+//! A tower layer that asks the limiter before the inner service.

@@ -1,0 +1,1 @@
+//! The front door: policy file, limiter, and what a client is told.
