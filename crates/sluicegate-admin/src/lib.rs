@@ -1,1 +1,40 @@
-//! Metrics and health on a listener of their own.
+//! Metrics and health on a listener of their own, apart from the traffic they tell about.
+//!
+//! ```text
+//!  Limiter ──┐
+//!            ├─ Source ──► Readings ──► prometheus-client ──► GET /metrics
+//!  Gateway ──┘             (bounded)
+//!  Readiness ───────────────────────────────────────────────► GET /readyz
+//! ```
+//!
+//! In reading order: [`catalogue`] names every metric there is, [`Source`] is what can be asked for numbers,
+//! [`Readings`] collects the answers under a bound, [`Readiness`] says whether traffic should come, and [`Admin`] is the
+//! listener. Labels hold words of the configuration only, so traffic can raise a number and never add a series.
+//!
+//! What is absent: this crate writes nothing to the limiter and knows no client. It does not start on an address that
+//! other machines can reach, since nothing here asks who is calling.
+//!
+//! ```
+//! use std::net::SocketAddr;
+//! use sluicegate_admin::{Admin, AdminError};
+//!
+//! let everywhere: SocketAddr = "0.0.0.0:9900".parse()?;
+//! assert!(matches!(Admin::bind(everywhere), Err(AdminError::NotLoopback { .. })));
+//!
+//! let here = Admin::bind("127.0.0.1:0".parse()?)?;
+//! assert!(here.address().ip().is_loopback());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod catalogue;
+mod console;
+mod listener;
+mod readiness;
+mod readings;
+mod scrape;
+
+pub use console::Console;
+pub use listener::{Admin, AdminError};
+pub use readiness::{Readiness, Stage};
+pub use readings::{Readings, SERIES_MAX, Source};
