@@ -1,0 +1,88 @@
+//! A bucket's own unit of time, in which its emission interval is a whole number.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "each cast of a 128-bit product names the bound that makes it safe"
+)]
+
+use core::time::Duration;
+
+use crate::Timestamp;
+
+/// A point in time, in one bucket's ticks since the clock's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tick(pub(crate) u64);
+
+impl Tick {
+    /// Ticks since the clock's start, at most 2⁶².
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+/// How many ticks a nanosecond has, for a bucket that gains `count` units per `period`.
+///
+/// Counting in nanoseconds would round the emission interval of `3/s` to 333 333 333 ns and drift by one unit in 10⁹.
+/// So the tick is chosen instead: the interval is `T` whole ticks, a period is exactly `count × T` of them, and a tick
+/// lasts `period / (count × T)`, 1 to 2 ns unless the burst asks for coarser ones. The clock's nanoseconds are turned
+/// into ticks by one multiplication and one shift. The factor is rounded up by at most one part in 2⁶², so that after
+/// exactly `k` periods exactly `k × count × T` ticks have passed; over the clock's 146 years it is at most one tick
+/// ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TickScale {
+    /// `ticks = nanos × factor / 2^(63 + shift)`, rounded down. In (2⁶², 2⁶³].
+    factor: u64,
+    shift: u32,
+    /// `nanos = ticks × inverse / 2^(63 − shift)`, rounded up.
+    inverse: u64,
+}
+
+impl TickScale {
+    /// A scale on which `count` intervals of `interval` ticks each take `period` nanoseconds.
+    ///
+    /// Requires `1 ≤ count × interval ≤ period`, so that a tick lasts at least one nanosecond; the caller's arithmetic
+    /// shows it.
+    pub(crate) const fn new(count: u64, period: u64, interval: u64) -> Self {
+        let (factor, shift) = ratio_up_to_one(count as u128 * interval as u128, period);
+        // The inverse of the rounded factor, not of the exact ratio: a span made by it, scaled down again, never falls
+        // short, which is what makes `retry_after` honest. The factor is above 2⁶², so the quotient fits 64 bits.
+        let inverse = (1u128 << 126).div_ceil(factor as u128) as u64;
+        Self { factor, shift, inverse }
+    }
+
+    /// The last tick that has begun at `now`.
+    #[inline]
+    pub const fn tick(&self, now: Timestamp) -> Tick {
+        // A timestamp is below 2⁶², so doubling it is safe; it saves shifting a number of 128 bits.
+        let doubled = now.as_nanos() << 1;
+        Tick((((doubled as u128 * self.factor as u128) >> 64) as u64) >> self.shift)
+    }
+
+    /// The shortest span after which at least `ticks` have passed, from whatever point in time it is counted; whole
+    /// nanoseconds. Saturates at [`Duration::MAX`].
+    #[inline]
+    pub(crate) const fn span(&self, ticks: u64) -> Duration {
+        // A tick is shorter than 2⁵⁹ ns, the longest period, so the shift back stays above zero.
+        let back = 63 - self.shift;
+        let nanos = (ticks as u128 * self.inverse as u128 + ((1 << back) - 1)) >> back;
+        if nanos > u64::MAX as u128 {
+            Duration::MAX
+        } else {
+            Duration::from_nanos(nanos as u64)
+        }
+    }
+}
+
+/// `numerator / denominator`, above zero and at most 1, as `factor / 2^(63 + shift)`, rounded up.
+const fn ratio_up_to_one(numerator: u128, denominator: u64) -> (u64, u32) {
+    debug_assert!(0 < numerator && numerator <= denominator as u128);
+    // Doubled until it is more than half the denominator, the numerator gives a quotient in (2⁶², 2⁶³].
+    let mut shift = 0;
+    let mut scaled = numerator;
+    while scaled << 1 <= denominator as u128 {
+        scaled <<= 1;
+        shift += 1;
+    }
+    // At most 2⁶³, since scaled ≤ denominator.
+    ((scaled << 63).div_ceil(denominator as u128) as u64, shift)
+}

@@ -1,0 +1,335 @@
+//! The token bucket, as a meter of arrivals: one word of state, exact for ever.
+
+use core::time::Duration;
+
+use super::ticks::{Tick, TickScale};
+use crate::time::Timestamp;
+use crate::{Cost, Limit, Retry};
+
+/// The theoretical arrival time of the next unit, in the bucket's ticks: all that a token bucket remembers of a key.
+///
+/// A TAT that lies in the past means the same as one never seen: the bucket is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Tat(u64);
+
+impl Tat {
+    /// A key never seen.
+    pub const UNSEEN: Self = Self(0);
+
+    /// A TAT read back from where it was kept. Only 63 bits are meant; a larger number is debt that never ends, which
+    /// refuses and harms nobody else.
+    #[inline]
+    pub const fn from_u64(ticks: u64) -> Self {
+        Self(ticks)
+    }
+
+    /// The TAT as a number to keep, below 2⁶³.
+    #[inline]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// Whether the bucket is full at `now`, so that forgetting this TAT loses nothing.
+    #[inline]
+    pub const fn is_idle(self, now: Tick) -> bool {
+        self.0 <= now.0
+    }
+}
+
+/// A limit, made ready to decide by.
+///
+/// With emission interval `T = period / count` and burst `B`, a request of cost `c` at time `t` moves the TAT to
+/// `max(TAT, t) + c·T` and passes if that is at most `B·T` ahead of `t`. Over any interval Δ this admits at most
+/// `B + count·Δ/period`, and never refuses what an exact bucket with one unit less would admit.
+///
+/// A clock that goes back reads as one that stands still: the TAT never moves back by it.
+///
+/// Source: the virtual scheduling form of the generic cell rate algorithm, ITU-T I.371 (2004), Annex A, with `cost` cells arriving
+/// at once and the tolerance counted from the burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenBucket {
+    scale: TickScale,
+    /// T, in ticks; at least 1.
+    interval: u64,
+    /// B·T, in ticks; at most 2⁶¹.
+    tolerance: u64,
+    /// The largest cost that can ever pass, `tolerance / interval`.
+    cost_max: u64,
+    limit: Limit,
+}
+
+impl TokenBucket {
+    /// Most ticks that a bucket may be in debt, 2⁶¹ (at least 73 years): with the clock's 2⁶² no sum reaches 2⁶³, which
+    /// leaves the highest bit of a stored TAT free for a flag.
+    const TOLERANCE_MAX: u64 = 1 << 61;
+
+    /// Chooses the bucket's tick, and its interval and tolerance in it.
+    ///
+    /// A burst that takes more than 2⁶¹ ns to refill makes the tick coarser, so that it is still held in full; the
+    /// price is that refill is then counted in larger steps, never more than one unit. A burst above 2⁶¹ units is held
+    /// as 2⁶¹.
+    pub const fn new(limit: Limit) -> Self {
+        let count = limit.count().get();
+        let period = limit.period_nanos().get();
+        let burst = limit.burst().get();
+        // Whole nanoseconds, rounded down, so that a tick is never shorter than one: at least 1, since a limit's rate
+        // is at most one unit per nanosecond.
+        let finest = period / count;
+        let longest = Self::TOLERANCE_MAX / burst;
+        let interval = if finest < longest { finest } else { longest };
+        let interval = if interval == 0 { 1 } else { interval };
+        let cost_max = Self::TOLERANCE_MAX / interval;
+        let cost_max = if burst < cost_max { burst } else { cost_max };
+        Self {
+            scale: TickScale::new(count, period, interval),
+            interval,
+            // No overflow: cost_max ≤ 2⁶¹ / interval.
+            tolerance: cost_max * interval,
+            cost_max,
+            limit,
+        }
+    }
+
+    /// The limit this bucket keeps.
+    pub const fn limit(&self) -> &Limit {
+        &self.limit
+    }
+
+    /// The bucket's tick at `now`.
+    #[inline]
+    pub const fn tick(&self, now: Timestamp) -> Tick {
+        self.scale.tick(now)
+    }
+
+    /// The scale of this bucket's ticks, for whoever ages cells without knowing their limit.
+    pub const fn scale(&self) -> TickScale {
+        self.scale
+    }
+
+    /// Decides one request. Reads no clock and keeps nothing: the caller stores [`Verdict::tat`].
+    #[inline]
+    pub const fn decide(&self, tat: Tat, now: Tick, cost: Cost) -> Verdict {
+        let cost = cost.units();
+        let start = if tat.0 > now.0 { tat.0 } else { now.0 };
+        let debt = start - now.0;
+        if cost > self.cost_max {
+            return Verdict {
+                tat,
+                debt,
+                wait: Verdict::NEVER,
+            };
+        }
+        // No overflow: cost ≤ cost_max, so the product is at most the tolerance.
+        let advance = cost * self.interval;
+        let room = self.tolerance - advance;
+        if debt > room {
+            return Verdict {
+                tat,
+                debt,
+                wait: debt - room,
+            };
+        }
+        // Asking for nothing leaves no trace, or a mere question would keep a cell alive.
+        let tat = if advance == 0 { tat } else { Tat(start + advance) };
+        Verdict {
+            tat,
+            debt: debt + advance,
+            wait: 0,
+        }
+    }
+
+    /// The TAT after a charge of `cost`, made at `charged_at`, is taken back at `now`.
+    ///
+    /// Only what has not refilled since is credited. Subtracting the whole charge could revive refill that another
+    /// request has spent in between: with 10 units at once, take 10, wait for 9, let another take 9, give 10 back and
+    /// 10 more would pass, 19 in the time of 9.
+    #[inline]
+    #[must_use]
+    pub const fn give_back(&self, tat: Tat, cost: Cost, charged_at: Tick, now: Tick) -> Tat {
+        let refilled = now.0.saturating_sub(charged_at.0);
+        let credit = cost.units().saturating_mul(self.interval).saturating_sub(refilled);
+        Tat(tat.0.saturating_sub(credit))
+    }
+
+    /// Whole units left at a debt of a [`Verdict`] on this bucket.
+    pub const fn remaining(&self, verdict: &Verdict) -> u64 {
+        self.tolerance.saturating_sub(verdict.debt) / self.interval
+    }
+
+    /// Until the bucket is full, if nothing more is charged; zero when it is.
+    pub const fn reset_after(&self, verdict: &Verdict) -> Duration {
+        self.scale.span(verdict.debt)
+    }
+
+    /// `None` if the request passes, else when it would.
+    pub const fn retry(&self, verdict: &Verdict) -> Option<Retry> {
+        match verdict.wait {
+            0 => None,
+            Verdict::NEVER => Some(Retry::Never),
+            wait => Some(Retry::After(self.scale.span(wait))),
+        }
+    }
+}
+
+/// What a [`TokenBucket`] says to one request. Its numbers are in that bucket's ticks; ask the bucket to turn them
+/// into units and spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Verdict {
+    tat: Tat,
+    /// How far the TAT lies ahead after this request.
+    debt: u64,
+    /// Zero for a pass.
+    wait: u64,
+}
+
+impl Verdict {
+    const NEVER: u64 = u64::MAX;
+
+    /// Whether the request passes.
+    #[inline]
+    pub const fn passes(&self) -> bool {
+        self.wait == 0
+    }
+
+    /// What to remember: a refusal, and a question of cost zero, leave it as it was.
+    #[inline]
+    pub const fn tat(&self) -> Tat {
+        self.tat
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `A` for a pass, `d` for a refusal, of requests of cost 1 at the given milliseconds.
+    #[track_caller]
+    fn check(limit: &str, arrivals_ms: &[u64], expected: &str) {
+        let bucket = TokenBucket::new(limit.parse().expect(limit));
+        let mut tat = Tat::UNSEEN;
+        let got: alloc::string::String = arrivals_ms
+            .iter()
+            .map(|ms| {
+                let verdict = bucket.decide(tat, bucket.tick(Timestamp::from_nanos(ms * 1_000_000)), Cost::ONE);
+                tat = verdict.tat();
+                if verdict.passes() { 'A' } else { 'd' }
+            })
+            .collect();
+        assert_eq!(got, expected, "{limit} at {arrivals_ms:?}");
+    }
+
+    #[test]
+    fn burst_is_spent_then_refilled_one_emission_interval_at_a_time() {
+        check("10/s burst 3", &[0, 0, 0, 0, 99, 100, 100, 200], "AAAddAdA");
+    }
+
+    #[test]
+    fn a_burst_of_one_spaces_requests_by_the_emission_interval() {
+        check("2/s burst 1", &[0, 499, 500, 900, 1000], "AdAdA");
+    }
+
+    #[test]
+    fn an_idle_bucket_never_holds_more_than_the_burst() {
+        check("10/s burst 2", &[0, 3_600_000, 3_600_000, 3_600_000], "AAAd");
+    }
+
+    #[test]
+    fn a_clock_that_stands_or_goes_back_gives_nothing_and_takes_nothing() {
+        check("10/s burst 2", &[5000, 5000, 5000, 1000, 0, 5000, 5100], "AAddddA");
+    }
+
+    #[test]
+    fn a_cost_above_the_burst_is_refused_for_ever_and_charges_nothing() {
+        let bucket = TokenBucket::new("5/s burst 10".parse().expect("a limit"));
+        let now = bucket.tick(Timestamp::ZERO);
+        let verdict = bucket.decide(Tat::UNSEEN, now, Cost::new(11));
+        assert_eq!(bucket.retry(&verdict), Some(Retry::Never));
+        assert_eq!((verdict.tat(), bucket.remaining(&verdict)), (Tat::UNSEEN, 10));
+        assert!(bucket.decide(verdict.tat(), now, Cost::new(10)).passes());
+    }
+
+    #[test]
+    fn a_cost_of_zero_passes_an_empty_bucket_and_charges_nothing() {
+        let bucket = TokenBucket::new("5/s burst 1".parse().expect("a limit"));
+        let now = bucket.tick(Timestamp::ZERO);
+        let spent = bucket.decide(Tat::UNSEEN, now, Cost::ONE).tat();
+        let verdict = bucket.decide(spent, now, Cost::ZERO);
+        assert!(verdict.passes());
+        assert_eq!((verdict.tat(), bucket.remaining(&verdict)), (spent, 0));
+    }
+
+    #[test]
+    fn a_cost_of_zero_is_refused_while_the_bucket_is_overdrawn() {
+        let bucket = TokenBucket::new("5/s burst 1".parse().expect("a limit"));
+        let now = bucket.tick(Timestamp::ZERO);
+        let overdrawn = Tat::from_u64(bucket.tolerance + 1);
+        let verdict = bucket.decide(overdrawn, now, Cost::ZERO);
+        assert!(!verdict.passes());
+        assert_eq!(bucket.remaining(&verdict), 0);
+    }
+
+    #[test]
+    fn what_is_given_back_at_once_is_all_there_again() {
+        let bucket = TokenBucket::new("10/s burst 4".parse().expect("a limit"));
+        let now = bucket.tick(Timestamp::from_nanos(7_000_000_000));
+        let before = bucket.decide(Tat::UNSEEN, now, Cost::ONE).tat();
+        let charged = bucket.decide(before, now, Cost::new(3)).tat();
+        assert_eq!(bucket.give_back(charged, Cost::new(3), now, now), before);
+    }
+
+    /// The example of [`TokenBucket::give_back`]: a plain subtraction admitted 19 units at once.
+    #[test]
+    fn what_is_given_back_late_never_revives_refill_that_was_spent() {
+        let bucket = TokenBucket::new("1/s burst 10".parse().expect("a limit"));
+        let start = bucket.tick(Timestamp::ZERO);
+        let later = bucket.tick(Timestamp::from_nanos(9_000_000_000));
+        let tat = bucket.decide(Tat::UNSEEN, start, Cost::new(10)).tat();
+        let tat = bucket.decide(tat, later, Cost::new(9)).tat();
+        let tat = bucket.give_back(tat, Cost::new(10), start, later);
+        let left = bucket.remaining(&bucket.decide(tat, later, Cost::ZERO));
+        assert!(
+            left <= 1,
+            "{left} units left, of which at most one was not yet refilled"
+        );
+    }
+
+    #[test]
+    fn a_burst_beyond_all_horizons_is_admitted_and_never_panics() {
+        for text in [
+            "1 per 3650d burst 18446744073709551615",
+            "1000000000/s burst 18446744073709551615",
+        ] {
+            let bucket = TokenBucket::new(text.parse().expect(text));
+            for now in [Timestamp::ZERO, Timestamp::MAX] {
+                let mut tat = Tat::UNSEEN;
+                for cost in [1, 1 << 40, 1 << 60] {
+                    let verdict = bucket.decide(tat, bucket.tick(now), Cost::new(cost));
+                    assert!(verdict.passes(), "{text}: cost {cost} at {now:?}");
+                    tat = verdict.tat();
+                }
+                let verdict = bucket.decide(tat, bucket.tick(now), Cost::new(u64::MAX));
+                assert_eq!(bucket.retry(&verdict), Some(Retry::Never));
+                let _ = (bucket.remaining(&verdict), bucket.reset_after(&verdict));
+            }
+        }
+    }
+
+    #[test]
+    fn a_stored_word_of_any_value_is_an_answer_never_a_panic() {
+        let bucket = TokenBucket::new("3/s burst 7".parse().expect("a limit"));
+        for word in [0, 1, 1 << 61, 1 << 62, u64::MAX >> 1, u64::MAX] {
+            for now in [Timestamp::ZERO, Timestamp::from_nanos(1), Timestamp::MAX] {
+                for cost in [0, 1, 7, 8, u64::MAX] {
+                    let verdict = bucket.decide(Tat::from_u64(word), bucket.tick(now), Cost::new(cost));
+                    let _ = (
+                        bucket.retry(&verdict),
+                        bucket.remaining(&verdict),
+                        bucket.reset_after(&verdict),
+                    );
+                    let _ = bucket.give_back(verdict.tat(), Cost::new(cost), Tick(word), bucket.tick(now));
+                }
+            }
+        }
+    }
+}
