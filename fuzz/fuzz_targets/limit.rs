@@ -1,0 +1,10 @@
+//! `cargo +nightly fuzz run limit`; built by other means it replays the files it is given.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sluicegate_fuzz::limit::target(data));
+
+#[cfg(not(fuzzing))]
+fn main() -> std::io::Result<()> {
+    sluicegate_fuzz::replay(sluicegate_fuzz::limit::target)
+}

@@ -1,0 +1,61 @@
+//! Every target over its kept inputs, and over a bounded number of their mutations from a fixed seed.
+
+use std::{io, thread};
+
+use sluicegate_fuzz::mutation::Mutator;
+use sluicegate_fuzz::{TARGETS, Target, corpus};
+
+/// Mutations for each target: some seconds without optimisation. `./x soak` looks for longer.
+const MUTATIONS: u32 = 20_000;
+
+#[track_caller]
+fn check(name: &str) -> io::Result<()> {
+    let target = TARGETS
+        .iter()
+        .find(|target| target.name == name)
+        .expect("the name of a target");
+    let inputs = corpus(target)?;
+    assert!(!inputs.is_empty(), "{name} has no kept inputs");
+    for (path, input) in &inputs {
+        run(target, &path.display().to_string(), input);
+    }
+    let inputs: Vec<_> = inputs.into_iter().map(|(_, bytes)| bytes).collect();
+    let mut mutator = Mutator::new(1, &inputs, target.dictionary);
+    for number in 0..MUTATIONS {
+        run(target, &format!("mutation {number}"), &mutator.input());
+    }
+    Ok(())
+}
+
+/// Runs the target, and names the input if that panics.
+fn run(target: &Target, name: &str, input: &[u8]) {
+    struct Guard<'a>(&'a str, &'a [u8]);
+    impl Drop for Guard<'_> {
+        fn drop(&mut self) {
+            if thread::panicking() {
+                println!("failed for {}: b\"{}\"", self.0, self.1.escape_ascii());
+            }
+        }
+    }
+    let _guard = Guard(name, input);
+    (target.run)(input);
+}
+
+#[test]
+fn a_limit_survives_being_written_and_read_and_its_faults_point_into_the_text() -> io::Result<()> {
+    check("limit")
+}
+
+/// A target that is only in the list would be built and never run.
+#[test]
+fn every_target_has_a_test_here_and_a_binary() {
+    for target in TARGETS {
+        let call = format!("check(\"{}\")", target.name);
+        assert!(include_str!("corpus.rs").contains(&call), "no test calls {call}");
+        let binary = format!("name = \"{}\"", target.name);
+        assert!(
+            include_str!("../Cargo.toml").contains(&binary),
+            "no binary with {binary}"
+        );
+    }
+}
