@@ -1,4 +1,5 @@
 //! `cargo +nightly fuzz run limit`; built by other means it replays the files it is given.
+#![forbid(unsafe_code)]
 #![cfg_attr(fuzzing, no_main)]
 
 #[cfg(fuzzing)]
