@@ -1,0 +1,103 @@
+//! Every interleaving of two threads on a table of one group of two cells, tried by loom.
+//!
+//! Run by `RUSTFLAGS="--cfg loom" cargo nextest run -p sluicegate-state --test loom --release`.
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::thread;
+use sluicegate_core::{Cost, KeyHash, KeyHasher, PartKind, Secret, Timestamp};
+use sluicegate_state::{BucketSpec, CELL_BYTES, Key, Overflow, Table};
+
+const HOUR: u64 = 3_600_000_000_000;
+
+fn table() -> Arc<Table> {
+    let limit = "1/s burst 1".parse().expect("a limit");
+    let spec = BucketSpec {
+        limit,
+        keyed: true,
+        overflow: Overflow::Closed,
+    };
+    Arc::new(Table::new(2 * CELL_BYTES, [spec]).expect("a small table"))
+}
+
+fn key(number: u64) -> KeyHash {
+    KeyHasher::new(&Secret::from_bytes([3; 32]))
+        .key()
+        .part(PartKind::Value, &number.to_le_bytes())
+        .finish()
+}
+
+fn passes(table: &Table, number: u64, now: u64) -> bool {
+    table
+        .charge(
+            &table.buckets()[0],
+            Key::Hash(key(number)),
+            Cost::ONE,
+            Timestamp::from_nanos(now),
+        )
+        .passes()
+}
+
+fn model(run: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    // Three switches at the worst moments find what this protocol can get wrong; without a bound the search takes days.
+    builder.preemption_bound = Some(3);
+    builder.check(run);
+}
+
+#[test]
+fn two_first_requests_of_one_key_make_one_cell() {
+    model(|| {
+        let table = table();
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || passes(&other, 1, HOUR));
+        let here = passes(&table, 1, HOUR);
+        let there = thread.join().expect("no panic");
+        assert!(here != there, "a burst of one passes exactly once");
+        assert_eq!(table.fill().owned, 1);
+    });
+}
+
+#[test]
+fn a_key_that_comes_back_and_a_key_that_takes_its_idle_cell_never_share_it() {
+    model(|| {
+        let table = table();
+        assert!(passes(&table, 1, 0) && passes(&table, 2, HOUR));
+        // Key 2 is live, key 1 idle: one cell, wanted by key 1 again and by key 3.
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || passes(&other, 3, HOUR));
+        let here = passes(&table, 1, HOUR);
+        let there = thread.join().expect("no panic");
+        assert!(here != there, "one of them has the cell, the other found none");
+        assert!(!passes(&table, 1, HOUR) && !passes(&table, 2, HOUR) && !passes(&table, 3, HOUR));
+        assert_eq!(table.fill().owned, 2);
+    });
+}
+
+#[test]
+fn the_cleaner_never_frees_a_cell_that_is_being_charged() {
+    model(|| {
+        let table = table();
+        assert!(passes(&table, 1, 0));
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || other.clean(2, Timestamp::from_nanos(HOUR)).freed);
+        assert!(passes(&table, 1, HOUR));
+        thread.join().expect("no panic");
+        assert!(!passes(&table, 1, HOUR), "the charge was lost");
+        assert_eq!(table.fill().owned, 1);
+    });
+}
+
+#[test]
+fn two_keys_that_want_the_same_idle_cell_never_both_get_it() {
+    model(|| {
+        let table = table();
+        assert!(passes(&table, 1, 0) && passes(&table, 2, HOUR));
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || passes(&other, 3, HOUR));
+        let here = passes(&table, 4, HOUR);
+        let there = thread.join().expect("no panic");
+        assert!(here != there);
+        assert_eq!(table.fill().owned, 2);
+    });
+}
