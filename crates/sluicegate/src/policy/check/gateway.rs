@@ -1,0 +1,151 @@
+//! The gateway: that its listeners do not collide, and the defaults of what is not said.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::super::checked::{Admin, Caps, Deadlines, Gateway, Listen, Server, Upstream};
+use super::super::findings::{Findings, Located};
+use super::super::raw::{CapsFields, DeadlinesFields, GatewayFields, ListenFields, ServerFields, UpstreamFields};
+use super::super::scalar::Span;
+use super::super::shape::Field;
+
+/// The names of the upstreams, in file order; `None` where the file has no gateway, or one whose upstreams are faulty.
+pub(super) fn names(raw: Option<&Located<GatewayFields>>) -> Option<Vec<String>> {
+    let upstreams = raw?.value.upstreams.as_ref()?;
+    Some(upstreams.value.0.iter().map(|(name, _)| name.clone()).collect())
+}
+
+/// `None` once a fault is noted.
+pub(super) fn check(raw: GatewayFields, admin: &Admin, findings: &mut Findings<'_>) -> Option<Gateway> {
+    let listen = raw.listen.value().map(|list| check_listen(list.0, admin, findings));
+    let listening: Vec<SocketAddr> = listen.iter().flatten().map(|listen| listen.address).collect();
+    let upstreams = raw.upstreams.value().map(|named| {
+        let check = |(name, fields): (String, Field<UpstreamFields>)| {
+            let servers = fields.value().and_then(|fields| fields.servers.value());
+            Upstream {
+                name,
+                servers: servers
+                    .map(|list| check_servers(list.0, &listening, findings))
+                    .unwrap_or_default(),
+            }
+        };
+        named.0.into_iter().map(check).collect()
+    });
+    Some(Gateway {
+        // Whole<1, 1024> fits in a word of any size.
+        threads: raw.threads.value().and_then(|threads| usize::try_from(threads.0).ok()),
+        deadlines: raw.deadlines.value().map_or_else(Deadlines::default, check_deadlines),
+        caps: raw.caps.value().map_or_else(Caps::default, check_caps),
+        listen: listen?,
+        upstreams: upstreams?,
+    })
+}
+
+fn check_listen(list: Vec<Located<ListenFields>>, admin: &Admin, findings: &mut Findings<'_>) -> Vec<Listen> {
+    let mut taken: HashSet<SocketAddr> = HashSet::new();
+    let mut listen = Vec::new();
+    for Located { value, spot } in list {
+        let Some(address) = value.address.value() else { continue };
+        // Port 0 is another port each time.
+        let is_free = address.port() == 0 || taken.insert(address);
+        if !is_free {
+            findings.fault(spot, format!("\"{address}\" is listed twice"), "remove one of the two");
+        } else if address.port() != 0 && admin.listen == Some(address) {
+            findings.fault(
+                spot,
+                format!("\"{address}\" is where metrics and health are served"),
+                "choose another port here, or another `admin.listen`",
+            );
+        }
+        listen.push(Listen { address });
+    }
+    listen
+}
+
+fn check_servers(
+    list: Vec<Located<ServerFields>>,
+    listening: &[SocketAddr],
+    findings: &mut Findings<'_>,
+) -> Vec<Server> {
+    let mut seen = HashSet::new();
+    let mut servers = Vec::new();
+    for Located { value, spot } in list {
+        let Some(authority) = value.address.value() else {
+            continue;
+        };
+        if !seen.insert(authority.clone()) {
+            let remedy = "remove one of the two; to give it a larger share write {address: …, weight: 2}";
+            findings.fault(spot, format!("the server {authority} is listed twice"), remedy);
+        }
+        if listening.iter().any(|listen| is_reached_by(*listen, &authority)) {
+            findings.fault(
+                spot,
+                format!("{authority} is this gateway itself: every request would go round for ever"),
+                "name the server that answers the requests",
+            );
+        }
+        // Whole<1, 1000> fits in 16 bits.
+        let weight = value
+            .weight
+            .value()
+            .and_then(|weight| u16::try_from(weight.0).ok())
+            .unwrap_or(1);
+        servers.push(Server { authority, weight });
+    }
+    servers
+}
+
+/// Whether a connection to `authority` from this machine would surely arrive at `listen`.
+fn is_reached_by(listen: SocketAddr, authority: &http::uri::Authority) -> bool {
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let host = if host.eq_ignore_ascii_case("localhost") {
+        "127.0.0.1"
+    } else {
+        host
+    };
+    let Ok(address) = host.parse::<IpAddr>() else {
+        return false;
+    };
+    let same_host = listen.ip() == address || (listen.ip().is_unspecified() && address.is_loopback());
+    same_host && authority.port_u16() == Some(listen.port())
+}
+
+fn check_deadlines(raw: DeadlinesFields) -> Deadlines {
+    let default = Deadlines::default();
+    Deadlines {
+        request_head: or(raw.request_head, default.request_head),
+        request_body_idle: or(raw.request_body_idle, default.request_body_idle),
+        connect: or(raw.connect, default.connect),
+        response_head: or(raw.response_head, default.response_head),
+        response_body_idle: or(raw.response_body_idle, default.response_body_idle),
+        write_stall: or(raw.write_stall, default.write_stall),
+        keep_alive: or(raw.keep_alive, default.keep_alive),
+        upstream_idle: or(raw.upstream_idle, default.upstream_idle),
+        drain: or(raw.drain, default.drain),
+    }
+}
+
+fn or<const MIN: u64, const MAX: u64>(field: Field<Span<MIN, MAX>>, default: Duration) -> Duration {
+    field.value().map_or(default, |span| span.0)
+}
+
+fn check_caps(raw: CapsFields) -> Caps {
+    let default = Caps::default();
+    // The shapes' own bounds are below 2^32, so that no cast here loses anything.
+    let word = |number: Option<u64>, default| {
+        number
+            .and_then(|number| usize::try_from(number).ok())
+            .unwrap_or(default)
+    };
+    Caps {
+        head_bytes: word(raw.head_bytes.value().map(|size| size.0), default.head_bytes),
+        headers: word(raw.headers.value().map(|count| count.0), default.headers),
+        body_bytes: raw.body_bytes.value().map_or(default.body_bytes, |size| size.0),
+        connections: word(raw.connections.value().map(|count| count.0), default.connections),
+        idle_per_server: word(
+            raw.idle_per_server.value().map(|count| count.0),
+            default.idle_per_server,
+        ),
+    }
+}

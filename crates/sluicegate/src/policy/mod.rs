@@ -1,0 +1,133 @@
+//! The policy file: read, checked whole, and then beyond doubt.
+//!
+//! ```text
+//!  text ──yaml──► located tree ──shape──► raw fields ──check──► Policy and warnings
+//!                      └──────────── every fault, with line and remedy ──────────► Faults
+//! ```
+//!
+//! [`Policy::load`] opens the file, [`Policy::parse`] takes its text. Neither stops at the first fault. What the fields
+//! mean is said in `docs/policy.md` and, for editors, by [`schema()`].
+
+mod check;
+pub mod checked;
+mod fault;
+mod findings;
+mod nearest;
+mod raw;
+mod scalar;
+mod shape;
+mod yaml;
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+pub use checked::Policy;
+pub use fault::{FAULTS_MAX, Fault, Faults, PolicyError, Warning};
+
+use findings::{At, Findings};
+use shape::Shape as _;
+
+impl Policy {
+    /// Reads a policy from its text. `name` stands for the file in messages. Paths in it are kept as they stand.
+    ///
+    /// ```
+    /// use sluicegate::policy::Policy;
+    ///
+    /// let text = "version: 1\nrules:\n  - {name: per-client, key: ip, limit: 5/fortnight}\n";
+    /// let faults = Policy::parse("policy.yaml", text).expect_err("there is no such unit");
+    /// assert_eq!(
+    ///     faults.to_string(),
+    ///     "policy.yaml:3:42: rules[0].limit: \"5/fortnight\" is not a limit: no such unit of time in \"fortnight\"; \
+    ///      use ms, s, min, h, d or w, or their long names"
+    /// );
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the text, up to [`FAULTS_MAX`].
+    pub fn parse(name: &str, text: &str) -> Result<(Self, Vec<Warning>), Faults> {
+        // Editors on some systems put a byte order mark in front; it has no meaning in UTF-8.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut findings = Findings::new(name, text);
+        let policy = read(text, &mut findings);
+        findings.finish(policy)
+    }
+
+    /// Reads a policy file. Relative paths in it are taken from the folder that the file is in.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or is not a policy.
+    pub fn load(path: impl AsRef<Path>) -> Result<(Self, Vec<Warning>), PolicyError> {
+        let path = path.as_ref();
+        let unreadable = |source| PolicyError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
+        let bytes = read_bounded(path).map_err(unreadable)?;
+        let name = path.display().to_string();
+        let is_too_long = bytes.len() > FILE_BYTES_MAX;
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
+            // What was not read may have been the end of a character; `parse` says what is wrong.
+            Err(error) if is_too_long => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+            Err(error) => return Err(bad_byte(&name, &error).into()),
+        };
+        let (mut policy, warnings) = Self::parse(&name, &text)?;
+        if let (Some(directory), Some(folder)) = (&mut policy.state.directory, path.parent()) {
+            *directory = folder.join(&*directory);
+        }
+        Ok((policy, warnings))
+    }
+}
+
+/// The JSON Schema of the policy file (draft 2020-12), with the fields' descriptions and defaults.
+pub fn schema() -> Value {
+    let mut schema = raw::PolicyFields::schema();
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!("Sluicegate policy");
+    schema
+}
+
+/// Most bytes of a policy file: room for some five thousand rules with their reasons, and a bound on what reading
+/// anything else by mistake can cost.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+fn read(text: &str, findings: &mut Findings<'_>) -> Option<Policy> {
+    if text.len() > FILE_BYTES_MAX {
+        let problem = format!("the file has more than {FILE_BYTES_MAX} bytes");
+        findings.fault_at(
+            At::START,
+            problem,
+            "is it a policy? One of this size should be made of fewer, wider rules",
+        );
+        return None;
+    }
+    let root = yaml::read(text, findings)?;
+    let raw = raw::PolicyFields::read(root, findings)?;
+    check::policy(raw, findings)
+}
+
+/// The file's bytes, or one more than may be used.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The fault of the first byte that is no part of a UTF-8 text.
+fn bad_byte(name: &str, error: &std::string::FromUtf8Error) -> Faults {
+    let (sound, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+    let sound = String::from_utf8_lossy(sound);
+    let line = sound.matches('\n').count() + 1;
+    let column = sound.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let at = At::new(line as u64, column as u64);
+    Findings::new(name, &sound).only(at, "a byte here is not UTF-8", "save the file as UTF-8")
+}

@@ -1,0 +1,284 @@
+//! The policy file's shape, as it stands in the file: the one place that says which fields there are.
+//!
+//! The doc comments are what a user reads in an editor, by the JSON Schema; they are written for them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use http::Method;
+use http::uri::Authority;
+use ipnet::IpNet;
+use sluicegate_core::Limit;
+
+use super::checked::{Enforce, ForwardedHeader, KEY_PARTS_MAX, KeyPart, OnMissingKey};
+use super::scalar::{
+    AddressOrOff, Algorithm, Day, HostPattern, Name, OverflowText, PathPattern, Prose, Size, SizeOrUnbounded, Span,
+    Version, Whole,
+};
+use super::shape::{List, Named, OneOrMany, shape};
+
+shape! {
+    /// A policy of Sluicegate: who may send how much to what.
+    PolicyFields {
+        /// The version of this format; there is one.
+        required version: Version,
+        /// The reverse proxy. Leave it out where another program passes the requests on.
+        optional gateway: GatewayFields,
+        /// The listener for metrics and health.
+        optional admin: AdminFields,
+        /// What this node remembers, and where.
+        optional state: StateFields,
+        /// How the client's address is found.
+        optional identity: IdentityFields,
+        /// Named classes of requests. A gateway with one upstream and no routes passes everything to it.
+        optional routes: List<RouteFields, 0, ROUTES_MAX>,
+        /// The limits. All that apply to a request are charged together, and it passes only if all agree.
+        optional rules: List<RuleFields, 0, RULES_IN_POLICY_MAX>,
+    }
+    not offered yet {
+        "service": "leave it out; the gateway, the tower layer and the library are the doors there are",
+        "allow": "leave it out; a client without a limit needs a route that no rule names",
+    }
+}
+
+/// Routes in one policy. Ten times the largest published API description we know.
+const ROUTES_MAX: usize = 10_000;
+
+/// Rules in one policy: more than one for each route, and well below what a rule's 16-bit number can tell apart.
+const RULES_IN_POLICY_MAX: usize = 20_000;
+
+shape! {
+    /// The reverse proxy's listeners, upstreams, deadlines and caps.
+    GatewayFields {
+        /// Where clients connect: an address with port, or a list of them.
+        required listen: OneOrMany<ListenFields, 1, LISTENERS_MAX>,
+        /// Worker threads; one for each core unless said.
+        optional threads: Whole<1, THREADS_MAX>,
+        /// Servers that requests are passed on to, by name.
+        required upstreams: Named<UpstreamFields, UPSTREAMS_MAX>,
+        /// How long each step of a request may take.
+        optional deadlines: DeadlinesFields,
+        /// How much one request, or all clients together, may hold.
+        optional caps: CapsFields,
+    }
+}
+
+/// Every listener has a socket in every thread.
+const LISTENERS_MAX: usize = 64;
+
+/// Above the cores of any machine sold today; each thread has an event loop and connection pools of its own.
+const THREADS_MAX: u64 = 1_024;
+
+/// Upstreams in one policy, and servers in one upstream: every thread keeps connections to each.
+const UPSTREAMS_MAX: usize = 1_000;
+
+shape! {
+    /// A listening address.
+    ListenFields short for address {
+        /// Address and port; port 0 asks the system for a free one.
+        required address: SocketAddr,
+    }
+    not offered yet {
+        "tls": "leave it out and end TLS in front of the gateway",
+    }
+}
+
+shape! {
+    /// Servers that answer the same requests.
+    UpstreamFields {
+        /// `host:port`, or a list of them.
+        required servers: OneOrMany<ServerFields, 1, UPSTREAMS_MAX>,
+    }
+    not offered yet {
+        "health_check": "leave it out; a server that refuses connections is passed over",
+        "tls": "leave it out; servers are spoken to in plain HTTP/1.1",
+    }
+}
+
+shape! {
+    /// One server.
+    ServerFields short for address {
+        /// Host and port; a name is resolved when a connection is made.
+        required address: Authority,
+        /// Its share of requests beside its siblings'.
+        optional weight: Whole<1, 1_000> = "1",
+    }
+}
+
+shape! {
+    /// How long each step of a request may take.
+    DeadlinesFields {
+        /// From a connection's first byte, or the end of the last response, to the end of a request's head.
+        optional request_head: Span<100, 300_000> = "10s",
+        /// Between two reads of a request's body.
+        optional request_body_idle: Span<100, 3_600_000> = "30s",
+        /// For the connection to an upstream server.
+        optional connect: Span<10, 60_000> = "2s",
+        /// From the request sent to the upstream's response head.
+        optional response_head: Span<100, 3_600_000> = "60s",
+        /// Between two reads of a response's body from the upstream.
+        optional response_body_idle: Span<100, 3_600_000> = "60s",
+        /// How long a client may take no bytes of a response.
+        optional write_stall: Span<100, 3_600_000> = "30s",
+        /// How long a client's connection may wait for its next request.
+        optional keep_alive: Span<100, 3_600_000> = "75s",
+        /// How long an unused connection to an upstream server is kept.
+        optional upstream_idle: Span<100, 3_600_000> = "4s",
+        /// How long a graceful stop waits for requests under way; 0s does not wait.
+        optional drain: Span<0, 3_600_000> = "25s",
+    }
+}
+
+shape! {
+    /// How much one request, or all clients together, may hold.
+    CapsFields {
+        /// Size of a request's head; a larger one is answered with 431.
+        optional head_bytes: Size<8_192, 1_048_576> = "16KiB",
+        /// Header lines of a request; more are answered with 431.
+        optional headers: Whole<16, 1_000> = "100",
+        /// Size of a request's body; a larger one is answered with 413. Bodies are passed on as they come, never stored.
+        optional body_bytes: SizeOrUnbounded = "unbounded",
+        /// Client connections open at once; more wait in the listen queue.
+        optional connections: Whole<1, 1_000_000> = "10000",
+        /// Unused connections kept for each upstream server and thread; 0 keeps none.
+        optional idle_per_server: Whole<0, 10_000> = "64",
+    }
+}
+
+shape! {
+    /// The listener for metrics and health.
+    AdminFields {
+        /// A loopback address with port, or `off`.
+        optional listen: AddressOrOff = "127.0.0.1:9900",
+    }
+    not offered yet {
+        "token": "leave it out; the listener answers this machine alone",
+        "tls": "leave it out; the listener answers this machine alone",
+    }
+}
+
+shape! {
+    /// What this node remembers, and where.
+    StateFields {
+        /// Hard bound of the table of limits, in bytes; about 25 bytes for each key that is remembered.
+        optional memory: Size<MEMORY_MIN, MEMORY_MAX> = "256MiB",
+        /// Folder for the installation secret, seen from the policy file's folder; left out, the secret lasts as long as the process.
+        optional directory: PathBuf,
+    }
+    not offered yet {
+        "snapshot_every": "leave it out; limits begin anew when the process starts",
+        "share": "leave it out; each node keeps limits of its own",
+    }
+}
+
+/// Below 1 MiB a rule's share of the table would be a few hundred keys, and its overflow the rule.
+const MEMORY_MIN: u64 = 1 << 20;
+
+/// 1 TiB: above the memory of any node we know, so that more is a slip of the hand.
+const MEMORY_MAX: u64 = 1 << 40;
+
+shape! {
+    /// How the client's address is found.
+    IdentityFields {
+        /// Networks and addresses whose forwarded header is believed; empty believes nobody.
+        optional trusted_proxies: OneOrMany<IpNet, 0, TRUSTED_PROXIES_MAX>,
+        /// The one header that is read from a trusted proxy; the other is ignored.
+        optional forwarded_header: ForwardedHeader = "x-forwarded-for",
+        /// Bits of an address that make one client.
+        optional address_prefix: AddressPrefixFields,
+    }
+    not offered yet {
+        "api_keys": "leave it out; `key: header.x-api-key` counts by a header, unverified",
+        "jwt": "leave it out; tokens are not read yet",
+    }
+}
+
+/// Networks in `trusted_proxies`; they are looked through one by one, for each hop of a request. The largest published
+/// list of a content network has about two hundred.
+const TRUSTED_PROXIES_MAX: usize = 1_000;
+
+shape! {
+    /// Bits of an address that make one client.
+    AddressPrefixFields {
+        /// Of an IPv4 address.
+        optional v4: Whole<8, 32> = "32",
+        /// Of an IPv6 address; one customer usually has 64 bits, often 56 or 48.
+        optional v6: Whole<32, 128> = "64",
+    }
+}
+
+shape! {
+    /// A named class of requests.
+    RouteFields {
+        /// By which rules, metrics and logs call it.
+        required name: Name,
+        /// Methods that belong; every one unless said. GET takes in HEAD.
+        optional methods: OneOrMany<Method, 1, METHODS_MAX>,
+        /// Hosts that belong, `*.example.com` for every name below; every one unless said.
+        optional hosts: OneOrMany<HostPattern, 1, HOSTS_MAX>,
+        /// Literal segments, `{name}` for one segment, a last `{*name}` for the rest.
+        required path: PathPattern,
+        /// Where the gateway passes it on; may be left out where there is one upstream.
+        optional upstream: Name,
+        /// What a reader should know.
+        optional description: Prose,
+    }
+    not offered yet {
+        "sensitivity": "leave it out; nothing sheds load by it yet",
+        "when": "leave it out; a route is told by methods, hosts and path",
+    }
+}
+
+/// Methods of one route; the registry has about forty, of which an API uses a handful.
+const METHODS_MAX: usize = 40;
+
+/// Hosts of one route.
+const HOSTS_MAX: usize = 100;
+
+shape! {
+    /// One limit and whom it applies to.
+    RuleFields {
+        /// What clients, metrics and logs call it.
+        required name: Name,
+        /// What is counted apart: `ip`, `route`, `method`, `host`, `header.NAME`, or a list that makes one key together; `[]` counts all requests in one.
+        required key: OneOrMany<KeyPart, 0, KEY_PARTS_MAX>,
+        /// How much may pass, as in `100/min`, `10 per 15min`, `5/s burst 10`.
+        required limit: Limit,
+        /// Routes it applies to; every request unless said, also one that no route takes in.
+        optional routes: OneOrMany<Name, 1, ROUTES_MAX>,
+        /// How requests are counted.
+        optional algorithm: Algorithm = "token_bucket",
+        /// What stands in for a part of the key that a request does not have.
+        optional on_missing_key: OnMissingKey = "ip",
+        /// For which share of the keys a refusal counts; 0% is shadow mode: evaluated and reported only.
+        optional enforce: Enforce = "100%",
+        /// What keys that find no room share: a limit, or `closed`, which refuses them. Ten times the rule's limit unless said.
+        optional overflow: OverflowText,
+        /// What a reader should know.
+        optional description: Prose,
+        /// Why the limit is what it is.
+        optional rationale: Prose,
+        /// Who answers for it.
+        optional owner: Prose,
+        /// When it should be looked at again, as YYYY-MM-DD.
+        optional review_by: Day,
+    }
+    not offered yet {
+        "bucket": "leave it out; each rule has a bucket of its own",
+        "charge_refused": "leave it out; a refused request costs nothing",
+        "cost": "leave it out; a request costs 1",
+        "count": "leave it out; every request counts",
+        "exceed": "leave it out; what is above the limit is refused",
+        "failed_when": "leave it out; every request counts",
+        "max_wait": "leave it out; what is above the limit is refused at once",
+        "on_store_loss": "leave it out; each node keeps limits of its own",
+        "on_success": "leave it out; every request counts",
+        "sharing": "leave it out; each node keeps limits of its own",
+        "when": "leave it out; name routes instead",
+    }
+    said elsewhere {
+        "burst": "write it in the limit, as in limit: 5/s burst 10",
+        "per": "write it in the limit, as in limit: 10 per 15min",
+        "shadow": "write enforce: 0%",
+    }
+}
