@@ -12,6 +12,7 @@
 
 pub mod limit;
 pub mod mutation;
+pub mod policy;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -28,11 +29,18 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: &[Target] = &[Target {
-    name: "limit",
-    run: limit::target,
-    dictionary: limit::DICTIONARY,
-}];
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "limit",
+        run: limit::target,
+        dictionary: limit::DICTIONARY,
+    },
+    Target {
+        name: "policy",
+        run: policy::target,
+        dictionary: policy::DICTIONARY,
+    },
+];
 
 /// The kept inputs of a target, in the order of their names.
 ///

@@ -46,6 +46,11 @@ fn a_limit_survives_being_written_and_read_and_its_faults_point_into_the_text() 
     check("limit")
 }
 
+#[test]
+fn any_text_is_a_policy_or_has_faults_that_can_be_found_read_and_shown() -> io::Result<()> {
+    check("policy")
+}
+
 /// A target that is only in the list would be built and never run.
 #[test]
 fn every_target_has_a_test_here_and_a_binary() {
