@@ -10,6 +10,7 @@
 //! A file that made a target fail goes into the corpus, with the fix, and stays there.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod limit;
 pub mod mutation;
 pub mod policy;
@@ -30,6 +31,11 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    Target {
+        name: "address",
+        run: address::target,
+        dictionary: address::DICTIONARY,
+    },
     Target {
         name: "limit",
         run: limit::target,

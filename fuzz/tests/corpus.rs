@@ -42,6 +42,11 @@ fn run(target: &Target, name: &str, input: &[u8]) {
 }
 
 #[test]
+fn what_a_client_writes_never_moves_the_address_that_a_proxy_saw() -> io::Result<()> {
+    check("address")
+}
+
+#[test]
 fn a_limit_survives_being_written_and_read_and_its_faults_point_into_the_text() -> io::Result<()> {
     check("limit")
 }
