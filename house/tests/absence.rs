@@ -18,7 +18,12 @@ const OUTSIDE_AS_ARGUMENT: &[&str] = &[
 ];
 
 /// Where files are opened.
-const FILES: &[&str] = &[];
+const FILES: &[&str] = &[
+    // The policy.
+    "crates/sluicegate/src/policy/mod.rs",
+    // The installation's secret.
+    "crates/sluicegate/src/secret.rs",
+];
 
 /// Tools of the project and of its tests: they open, measure and wait for what the product must not.
 const TOOLS: &[&str] = &[
