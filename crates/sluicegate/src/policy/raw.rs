@@ -195,7 +195,7 @@ shape! {
 
 /// Networks in `trusted_proxies`; they are looked through one by one, for each hop of a request. The largest published
 /// list of a content network has about two hundred.
-const TRUSTED_PROXIES_MAX: usize = 1_000;
+const TRUSTED_PROXIES_MAX: usize = 256;
 
 shape! {
     /// Bits of an address that make one client.

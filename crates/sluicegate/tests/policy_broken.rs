@@ -1,0 +1,440 @@
+//! Broken policy files, each by another cause: what is said of it, where, and what is to be done.
+
+use sluicegate::policy::{FAULTS_MAX, FILE_BYTES_MAX, Fault, Policy};
+
+/// One file with one fault.
+struct Case {
+    cause: &'static str,
+    text: String,
+    line: u32,
+    column: u32,
+    place: &'static str,
+    /// A part of what is said to be wrong.
+    problem: &'static str,
+    /// A part of what is said to be done.
+    remedy: &'static str,
+}
+
+fn case(
+    cause: &'static str,
+    text: impl Into<String>,
+    found: (u32, u32, &'static str),
+    said: (&'static str, &'static str),
+) -> Case {
+    let ((line, column, place), (problem, remedy)) = (found, said);
+    Case {
+        cause,
+        text: text.into(),
+        line,
+        column,
+        place,
+        problem,
+        remedy,
+    }
+}
+
+/// A file whose only rule has the given line in the place of the one that begins alike.
+fn rule(line: &str) -> String {
+    let mut fields = vec!["name: per-client", "key: ip", "limit: 100/min"];
+    let name = line.split(':').next().unwrap_or_default();
+    match fields.iter_mut().find(|field| field.starts_with(name)) {
+        Some(field) => *field = line,
+        None => fields.push(line),
+    }
+    format!("version: 1\nrules:\n  - {}\n", fields.join("\n    "))
+}
+
+/// A gateway with one upstream, and more lines below it.
+fn gateway(more: &str) -> String {
+    format!(
+        "version: 1\ngateway:\n  listen: 0.0.0.0:8080\n  upstreams:\n    api: {{ servers: \"127.0.0.1:9001\" }}\n{more}"
+    )
+}
+
+/// A gateway with two upstreams, and more lines below it.
+fn two_upstreams(more: &str) -> String {
+    gateway(&format!("    web: {{ servers: \"127.0.0.1:9002\" }}\n{more}"))
+}
+
+#[rustfmt::skip] // One case, two lines: what is written, and what is said of it.
+fn cases() -> Vec<Case> {
+    let seventeen: String = (0..17)
+        .map(|number| format!("  - {{ name: r{number}, key: ip, limit: 1/s }}\n"))
+        .collect();
+    let bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n\
+                b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\n\
+                c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\n\
+                d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]\n\
+                e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d, *d]\n\
+                f: &f [*e, *e, *e, *e, *e, *e, *e, *e, *e, *e]\n";
+    vec![
+        // The text.
+        case("an empty file", "",
+            (1, 1, ""), ("says nothing", "begin with `version: 1`")),
+        case("a file of comments", "# to do\n",
+            (1, 1, ""), ("says nothing", "begin with `version: 1`")),
+        case("a list as the whole", "- version: 1\n",
+            (1, 1, ""), ("a list stands here", "write a map with the fields version")),
+        case("a tab as indentation", "version: 1\nrules:\n\t- name: a\n",
+            (3, 2, ""), ("a tab", "indent with spaces")),
+        case("indentation that fits nothing", "version: 1\nrules:\n  - name: a\n   key: ip\n",
+            (4, 4, ""), ("not YAML", "check the indentation")),
+        case("an open bracket", "version: 1\nrules: [\n",
+            (2, 8, ""), ("unclosed bracket", "check the indentation")),
+        case("a field given twice", "version: 1\nrules: []\nrules: []\n",
+            (3, 1, ""), ("`rules` is given twice", "remove one")),
+        case("a second document", "version: 1\n---\nversion: 1\n",
+            (3, 1, ""), ("second document", "one document")),
+        case("a reference to nothing", "version: 1\nrules: *rules\n",
+            (2, 8, ""), ("no `&name` names", "put `&name` before")),
+        case("a reference to itself", "version: 1\nrules: &r [*r]\n",
+            (2, 12, ""), ("part of", "ends before")),
+        case("a merge key", "version: 1\n<<: { rules: [] }\n",
+            (2, 1, ""), ("merge keys", "write the fields out")),
+        case("a tag", "version: 1\nadmin: !on { listen: off }\n",
+            (2, 12, ""), ("tag !on", "remove it")),
+        case("a list as a field's name", "version: 1\n? [a]\n: b\n",
+            (2, 3, ""), ("name of a field", "a colon and a value")),
+        case("references that unfold to millions", bomb,
+            (5, 36, ""), ("unfolds to more", "refer to fewer values")),
+        case("lists in lists without end", format!("version: 1\nrules: {}", "[".repeat(1_000)),
+            (2, 32, ""), ("deep in each other", "nest less")),
+        case("a file beyond all measure", format!("version: 1\n#{}", "x".repeat(FILE_BYTES_MAX)),
+            (1, 1, ""), ("more than 1048576 bytes", "is it a policy?")),
+        // Fields as such.
+        case("no version", "rules: []\n",
+            (1, 1, ""), ("`version` is missing", "add `version:` with 1")),
+        case("another version", "version: 2\n",
+            (1, 10, "version"), ("\"2\" is no version", "write version: 1")),
+        case("an unknown field with a near name", "version: 1\nrule: []\n",
+            (2, 1, "rule"), ("no field \"rule\"", "did you mean `rules`?")),
+        case("an unknown field with a far name", "version: 1\nthrottle: []\n",
+            (2, 1, "throttle"), ("no field \"throttle\"", "version, gateway, admin")),
+        case("a field of a later version", "version: 1\nservice: {}\n",
+            (2, 1, "service"), ("not offered yet", "leave it out")),
+        case("a field said elsewhere", rule("shadow: true"),
+            (6, 5, "rules[0].shadow"), ("no field \"shadow\"", "write enforce: 0%")),
+        case("a field without a value", "version: 1\nrules:\n",
+            (2, 1, "rules"), ("has no value", "write a list")),
+        case("a map for a list", "version: 1\nrules: { name: a }\n",
+            (2, 8, "rules"), ("a map stands here", "write a list")),
+        case("a text for a map", "version: 1\nstate: 64MiB\n",
+            (2, 8, "state"), ("\"64MiB\" stands here", "a map with the fields memory")),
+        case("a number for a text", rule("name: 404"),
+            (3, 11, "rules[0].name"), ("404 is a number", "\"404\"")),
+        case("a truth value for a text", rule("owner: true"),
+            (6, 12, "rules[0].owner"), ("true is a truth value", "put it in quotes")),
+        case("a text for a number", gateway("  threads: \"2\"\n"),
+            (6, 12, "gateway.threads"), ("is a text", "without quotes")),
+        case("a number with a leading zero", gateway("  threads: 010\n"),
+            (6, 12, "gateway.threads"), ("\"010\" is not a whole number", "plain digits")),
+        case("a number with an underscore", gateway("  threads: 1_0\n"),
+            (6, 12, "gateway.threads"), ("\"1_0\" is not a whole number", "plain digits")),
+        case("a number below its range", gateway("  threads: 0\n"),
+            (6, 12, "gateway.threads"), ("below the least, 1", "from 1 to 1024")),
+        case("a number above its range", gateway("  threads: 4096\n"),
+            (6, 12, "gateway.threads"), ("above the most, 1024", "from 1 to 1024")),
+        // The gateway.
+        case("no upstreams", "version: 1\ngateway:\n  listen: 0.0.0.0:8080\n",
+            (3, 3, "gateway"), ("`upstreams` is missing", "add `upstreams:`")),
+        case("an empty list", "version: 1\ngateway:\n  listen: []\n  upstreams: { api: { servers: \"a:1\" } }\n",
+            (3, 11, "gateway.listen"), ("list is empty", "add")),
+        case("an address without a port", "version: 1\nadmin: { listen: 127.0.0.1 }\n",
+            (2, 18, "admin.listen"), ("no address with a port", "127.0.0.1:8080")),
+        case("a name for an address", "version: 1\nadmin: { listen: \"localhost:9900\" }\n",
+            (2, 18, "admin.listen"), ("no address", "write 127.0.0.1:9900")),
+        case("a port alone", "version: 1\nadmin: { listen: 9900 }\n",
+            (2, 18, "admin.listen"), ("\"9900\" is no address", "127.0.0.1:9900 for this machine")),
+        case("an admin listener for everybody", "version: 1\nadmin: { listen: 0.0.0.0:9900 }\n",
+            (2, 18, "admin.listen"), ("no token guards it", "write 127.0.0.1:9900")),
+        case("a listener on the admin's address", gateway("admin: { listen: 0.0.0.0:8080 }\n").replace("0.0.0.0", "127.0.0.1"),
+            (3, 11, "gateway.listen"), ("metrics and health", "choose another port")),
+        case("an address listed twice", gateway("").replace("0.0.0.0:8080", "[0.0.0.0:80, 0.0.0.0:80]"),
+            (3, 24, "gateway.listen[1]"), ("listed twice", "remove one")),
+        case("TLS on a listener", gateway("").replace("0.0.0.0:8080", "{ address: 0.0.0.0:443, tls: {} }"),
+            (3, 35, "gateway.listen.tls"), ("not offered yet", "end TLS in front")),
+        case("a URL for a server", gateway("").replace("127.0.0.1:9001", "http://a:1/"),
+            (5, 21, "gateway.upstreams.api.servers"), ("has a scheme", "write a:1")),
+        case("TLS to a server", gateway("").replace("127.0.0.1:9001", "https://a:1"),
+            (5, 21, "gateway.upstreams.api.servers"), ("TLS", "plain HTTP/1.1")),
+        case("a server without a port", gateway("").replace("127.0.0.1:9001", "users.internal"),
+            (5, 21, "gateway.upstreams.api.servers"), ("has no port", "users.internal:80")),
+        case("a server listed twice", gateway("").replace("\"127.0.0.1:9001\"", "[\"a:1\", \"a:1\"]"),
+            (5, 29, "gateway.upstreams.api.servers[1]"), ("listed twice", "weight: 2")),
+        case("a gateway before itself", gateway("").replace("9001", "8080"),
+            (5, 21, "gateway.upstreams.api.servers"), ("is this gateway itself", "name the server")),
+        case("an upstream's name that no header can carry", gateway("").replace("api:", "äpi:"),
+            (5, 5, "gateway.upstreams.äpi"), ("has the character 'ä'", "ASCII")),
+        case("a deadline without a unit", gateway("  deadlines: { connect: 5 }\n"),
+            (6, 25, "gateway.deadlines.connect"), ("has no unit", "use ms, s, min or h")),
+        case("a deadline in days", gateway("  deadlines: { drain: 1d }\n"),
+            (6, 23, "gateway.deadlines.drain"), ("has no known unit", "use ms, s, min or h")),
+        case("a deadline that is none", gateway("  deadlines: { connect: 0s }\n"),
+            (6, 25, "gateway.deadlines.connect"), ("below the least, 10ms", "write 10ms or more")),
+        case("a deadline beyond its range", gateway("  deadlines: { request_head: 1h }\n"),
+            (6, 30, "gateway.deadlines.request_head"), ("above the most, 5min", "write 5min or less")),
+        case("a size without a unit", "version: 1\nstate: { memory: 1000000 }\n",
+            (2, 18, "state.memory"), ("has no unit", "use B, KiB, MiB")),
+        case("a size with an unknown unit", "version: 1\nstate: { memory: 64MB/s }\n",
+            (2, 18, "state.memory"), ("no known unit", "use B, KiB, MiB")),
+        case("too little memory", "version: 1\nstate: { memory: 64KiB }\n",
+            (2, 18, "state.memory"), ("below the least, 1MiB", "1MiB or more")),
+        case("too much memory", "version: 1\nstate: { memory: 99999999GiB }\n",
+            (2, 18, "state.memory"), ("above the most, 1024GiB", "1024GiB or less")),
+        case("a directory without a name", "version: 1\nstate: { directory: \"\" }\n",
+            (2, 21, "state.directory"), ("is no path", "./state")),
+        // Identity.
+        case("a network that is none", "version: 1\nidentity: { trusted_proxies: [10.0.0.0/33] }\n",
+            (2, 31, "identity.trusted_proxies[0]"), ("is no network", "10.0.0.0/8")),
+        case("a network with bits beyond its prefix", "version: 1\nidentity: { trusted_proxies: [10.1.2.3/8] }\n",
+            (2, 31, "identity.trusted_proxies[0]"), ("beyond /8", "write 10.0.0.0/8")),
+        case("a network of everybody", "version: 1\nidentity: { trusted_proxies: [0.0.0.0/0] }\n",
+            (2, 31, "identity.trusted_proxies[0]"), ("every address", "own networks")),
+        case("an IPv4 network in IPv6 clothes", "version: 1\nidentity: { trusted_proxies: [\"::ffff:10.0.0.0/104\"] }\n",
+            (2, 31, "identity.trusted_proxies[0]"), ("IPv6 clothes", "write 10.0.0.0/8")),
+        case("an unknown header", "version: 1\nidentity: { forwarded_header: x-real-ip }\n",
+            (2, 31, "identity.forwarded_header"), ("not known here", "x-forwarded-for or forwarded")),
+        // Routes.
+        case("two routes of one name", "version: 1\nroutes:\n  - { name: a, path: /a }\n  - { name: a, path: /b }\n",
+            (4, 13, "routes[1].name"), ("also the name of routes[0]", "a name of its own")),
+        case("a route without a path", "version: 1\nroutes:\n  - name: a\n",
+            (3, 5, "routes[0]"), ("`path` is missing", "add `path:`")),
+        case("a path without its slash", "version: 1\nroutes: [{ name: a, path: items }]\n",
+            (2, 27, "routes[0].path"), ("does not begin with /", "write /items")),
+        case("a path with a query", "version: 1\nroutes: [{ name: a, path: \"/a?b=c\" }]\n",
+            (2, 27, "routes[0].path"), ("query", "the path alone")),
+        case("a path with a letter that does not travel", "version: 1\nroutes: [{ name: a, path: /ä }]\n",
+            (2, 27, "routes[0].path"), ("the character 'ä'", "percent-encoded")),
+        case("a star without a name", "version: 1\nroutes: [{ name: a, path: \"/a/*\" }]\n",
+            (2, 27, "routes[0].path"), ("bare star", "{*name}")),
+        case("the rest in the midst", "version: 1\nroutes: [{ name: a, path: \"/{*a}/b\" }]\n",
+            (2, 27, "routes[0].path"), ("{*a} before its end", "last segment")),
+        case("half a segment as a parameter", "version: 1\nroutes: [{ name: a, path: \"/v{n}\" }]\n",
+            (2, 27, "routes[0].path"), ("brace inside a segment", "whole segment")),
+        case("a parameter without a name", "version: 1\nroutes: [{ name: a, path: \"/{}\" }]\n",
+            (2, 27, "routes[0].path"), ("parameter without a plain name", "as in {id}")),
+        case("a method in small letters", "version: 1\nroutes: [{ name: a, path: /, methods: get }]\n",
+            (2, 39, "routes[0].methods"), ("in capitals", "write GET")),
+        case("a method that is none", "version: 1\nroutes: [{ name: a, path: /, methods: \"GET POST\" }]\n",
+            (2, 39, "routes[0].methods"), ("is no method", "GET or POST")),
+        case("every method by a star", "version: 1\nroutes: [{ name: a, path: /, methods: \"*\" }]\n",
+            (2, 39, "routes[0].methods"), ("is no method", "leave `methods` out")),
+        case("a method listed twice", "version: 1\nroutes: [{ name: a, path: /, methods: [GET, GET] }]\n",
+            (2, 45, "routes[0].methods[1]"), ("listed twice", "remove one")),
+        case("a host with a port", "version: 1\nroutes: [{ name: a, path: /, hosts: \"a.example:443\" }]\n",
+            (2, 37, "routes[0].hosts"), ("has a port", "the host alone")),
+        case("a host that is a URL", "version: 1\nroutes: [{ name: a, path: /, hosts: \"https://a.example\" }]\n",
+            (2, 37, "routes[0].hosts"), ("more than a host", "the host alone")),
+        case("a host with a star inside", "version: 1\nroutes: [{ name: a, path: /, hosts: a.*.example }]\n",
+            (2, 37, "routes[0].hosts"), ("is no host", "*.example.com")),
+        case("a host not in ASCII", "version: 1\nroutes: [{ name: a, path: /, hosts: bücher.example }]\n",
+            (2, 37, "routes[0].hosts"), ("not in ASCII", "xn--")),
+        case("a route that an earlier one hides", "version: 1\nroutes:\n  - { name: a, path: \"/{id}\", methods: [GET] }\n  - { name: b, path: \"/{name}\", methods: [HEAD] }\n",
+            (4, 5, "routes[1]"), ("\"a\" takes in the same HEAD requests", "differ")),
+        case("a parameter beside the rest", "version: 1\nroutes:\n  - { name: a, path: \"/x/{id}\" }\n  - { name: b, path: \"/x/{*rest}\" }\n",
+            (4, 5, "routes[1]"), ("cannot stand beside", "literal segment")),
+        case("several upstreams and no routes", two_upstreams(""),
+            (1, 1, "routes"), ("2 upstreams and no routes", "add `routes:`")),
+        case("several upstreams and a route to none", two_upstreams("routes:\n  - { name: a, path: /a }\n"),
+            (8, 5, "routes[0]"), ("`upstream` is missing", "api, web")),
+        case("an unknown upstream", two_upstreams("routes:\n  - { name: a, path: /a, upstream: wbe }\n"),
+            (8, 36, "routes[0].upstream"), ("no upstream \"wbe\"", "did you mean `web`?")),
+        case("an upstream without a gateway", "version: 1\nroutes: [{ name: a, path: /, upstream: api }]\n",
+            (2, 40, "routes[0].upstream"), ("no gateway", "add `gateway:`")),
+        // Rules.
+        case("two rules of one name", "version: 1\nrules:\n  - { name: a, key: ip, limit: 1/s }\n  - { name: a, key: ip, limit: 2/s }\n",
+            (4, 13, "rules[1].name"), ("also the name of rules[0]", "a name of its own")),
+        case("a rule without a key", "version: 1\nrules:\n  - name: a\n    limit: 1/s\n",
+            (3, 5, "rules[0]"), ("`key` is missing", "ip, route, method")),
+        case("a name with a line feed", rule("name: \"a\\nb\""),
+            (3, 11, "rules[0].name"), ("the character '\\n'", "header fields")),
+        case("a name without end", rule(&format!("name: {}", "n".repeat(65))),
+            (3, 11, "rules[0].name"), ("has 65 characters", "at most 64")),
+        case("an empty name", rule("name: \"\""),
+            (3, 11, "rules[0].name"), ("is empty", "give it a name")),
+        case("a limit in fortnights", rule("limit: 5/fortnight"),
+            (5, 12, "rules[0].limit"), ("\"5/fortnight\" is not a limit", "use ms, s, min")),
+        case("a limit of zero", rule("limit: 0/s"),
+            (5, 12, "rules[0].limit"), ("a limit of zero", "the least count is 1")),
+        case("a limit without a period", rule("limit: 100"),
+            (5, 12, "rules[0].limit"), ("the period is missing", "100/min")),
+        case("a limit per minute or month", rule("limit: 5/m"),
+            (5, 12, "rules[0].limit"), ("minutes or months", "write min")),
+        case("a burst of zero", rule("limit: 5/s burst 0"),
+            (5, 12, "rules[0].limit"), ("a burst of zero", "the least burst is 1")),
+        case("limits by tier", rule("limit: { free: 1/s }"),
+            (5, 12, "rules[0].limit"), ("a map stands here", "a limit such as")),
+        case("an unknown attribute", rule("key: adress"),
+            (4, 10, "rules[0].key"), ("no attribute", "use ip, route")),
+        case("an attribute of a later version", rule("key: [ip, tenant]"),
+            (4, 15, "rules[0].key[1]"), ("not offered yet", "use ip, route")),
+        case("an attribute listed twice", rule("key: [header.a, header.A]"),
+            (4, 21, "rules[0].key[1]"), ("listed twice", "remove one")),
+        case("a header without a name", rule("key: header."),
+            (4, 10, "rules[0].key"), ("names no header", "header.x-api-key")),
+        case("a key of nine parts", rule("key: [ip, route, method, host, header.a, header.b, header.c, header.d, header.e]"),
+            (4, 10, "rules[0].key"), ("9 entries", "keep it to 8")),
+        case("an unknown route", "version: 1\nroutes: [{ name: login, path: / }]\nrules: [{ name: a, key: ip, limit: 1/s, routes: [logn] }]\n",
+            (3, 50, "rules[0].routes[0]"), ("no route \"logn\"", "did you mean `login`?")),
+        case("a route where there are none", rule("routes: login"),
+            (6, 13, "rules[0].routes"), ("no route \"login\"", "add `routes:`")),
+        case("a rule for no routes", rule("routes: []"),
+            (6, 13, "rules[0].routes"), ("list is empty", "leave the field out")),
+        case("an algorithm of a later version", rule("algorithm: sliding_window"),
+            (6, 16, "rules[0].algorithm"), ("not offered yet", "write token_bucket")),
+        case("an unknown algorithm", rule("algorithm: tokenbucket"),
+            (6, 16, "rules[0].algorithm"), ("not known here", "did you mean `token_bucket`?")),
+        case("an unknown stand-in for a key", rule("on_missing_key: allow"),
+            (6, 21, "rules[0].on_missing_key"), ("not known here", "ip or shared or refuse or skip")),
+        case("a share without its sign", rule("enforce: 10"),
+            (6, 14, "rules[0].enforce"), ("is not a share", "0% is shadow mode")),
+        case("a share above all", rule("enforce: 101%"),
+            (6, 14, "rules[0].enforce"), ("above 100%", "from 0% to 100%")),
+        case("a share with a fraction", rule("enforce: 0.5%"),
+            (6, 14, "rules[0].enforce"), ("not a whole share", "from 0% to 100%")),
+        case("a share of one key", rule("key: []").replace("limit:", "enforce: 10%\n    limit:"),
+            (5, 14, "rules[0].enforce"), ("all requests share one key", "write 0% or 100%")),
+        case("an overflow that is none", rule("overflow: open"),
+            (6, 15, "rules[0].overflow"), ("is not a limit", "write a whole number")),
+        case("a day in no calendar", rule("review_by: 2027-02-29"),
+            (6, 16, "rules[0].review_by"), ("in no calendar", "a day that exists")),
+        case("a day in another order", rule("review_by: 01.02.2027"),
+            (6, 16, "rules[0].review_by"), ("is not a day", "YYYY-MM-DD")),
+        case("more rules than one request may meet", format!("version: 1\nrules:\n{seventeen}"),
+            (19, 5, "rules[16]"), ("meet 17 rules", "at most 16")),
+    ]
+}
+
+fn faults(text: &str) -> Vec<Fault> {
+    Policy::parse("policy.yaml", text)
+        .expect_err("the file is broken")
+        .iter()
+        .cloned()
+        .collect()
+}
+
+#[test]
+fn each_broken_file_is_refused_for_its_one_cause_with_place_and_remedy() {
+    let mut wrong = String::new();
+    for case in cases() {
+        let faults = faults(&case.text);
+        let is_told = |fault: &Fault| {
+            (fault.line, fault.column, fault.place.as_str()) == (case.line, case.column, case.place)
+                && fault.problem.contains(case.problem)
+                && fault.remedy.contains(case.remedy)
+        };
+        if faults.len() != 1 || !is_told(&faults[0]) {
+            let told = faults
+                .iter()
+                .map(|fault| format!("{fault}\n{}", fault.excerpt()))
+                .collect::<String>();
+            wrong.push_str(&format!("{}:\n{told}\n", case.cause));
+        }
+    }
+    assert!(wrong.is_empty(), "told otherwise than the table says:\n\n{wrong}");
+}
+
+#[test]
+fn there_are_at_least_forty_causes_and_no_two_are_told_alike() {
+    let cases = cases();
+    let mut causes: Vec<_> = cases.iter().map(|case| case.cause).collect();
+    causes.sort_unstable();
+    causes.dedup();
+    assert_eq!(causes.len(), cases.len());
+    assert!(causes.len() >= 40, "{}", causes.len());
+}
+
+#[test]
+fn every_fault_of_a_file_is_told_in_the_order_of_its_lines() {
+    let text = "\
+version: 2
+gateway:
+  listen: 8080
+  upstreams:
+    api: { servers: [\"127.0.0.1:9001\", \"127.0.0.1\"] }
+    web: { servers: \"127.0.0.1:9002\", healthcheck: /healthz }
+admin: { listen: 0.0.0.0:9900 }
+state: { memory: 12KB }
+routes:
+  - { name: login, path: login, upstream: api }
+  - { name: rest, path: \"/{*rest}\", upstream: wb }
+rules:
+  - name: per-client
+    key: adress
+    limit: 5/fortnight
+    routes: [logn, rest]
+    enforce: 10
+  - { name: per-client, key: [], limit: 0/s, enforce: 50% }
+extra: true
+";
+    let places: Vec<(u32, String)> = faults(text)
+        .into_iter()
+        .map(|fault| (fault.line, fault.place))
+        .collect();
+    let expected = [
+        (1, "version"),
+        (3, "gateway.listen"),
+        (5, "gateway.upstreams.api.servers[1]"),
+        (6, "gateway.upstreams.web.healthcheck"),
+        (7, "admin.listen"),
+        (8, "state.memory"),
+        (10, "routes[0].path"),
+        (11, "routes[1].upstream"),
+        (14, "rules[0].key"),
+        (15, "rules[0].limit"),
+        (16, "rules[0].routes[0]"),
+        (17, "rules[0].enforce"),
+        (18, "rules[1].name"),
+        (18, "rules[1].limit"),
+        (18, "rules[1].enforce"),
+        (19, "extra"),
+    ];
+    assert_eq!(places, expected.map(|(line, place)| (line, place.to_owned())));
+}
+
+#[test]
+fn a_field_given_twice_does_not_hide_the_other_faults() {
+    let lines: Vec<u32> = faults("version: 1\nversion: 1\nrulez: []\n")
+        .iter()
+        .map(|fault| fault.line)
+        .collect();
+    assert_eq!(lines, [2, 3]);
+}
+
+#[test]
+fn a_file_of_nothing_but_faults_lists_a_bounded_number_and_counts_the_rest() {
+    let text: String = (0..5_000).map(|number| format!("field{number}: x\n")).collect();
+    let faults = Policy::parse("policy.yaml", &text).expect_err("no field is known");
+    // Beside the 5 000 unknown fields, `version` is missing.
+    assert_eq!((faults.len(), faults.omitted()), (FAULTS_MAX, 5_001 - FAULTS_MAX));
+    assert!(faults.to_string().ends_with("and 4801 more"));
+}
+
+#[test]
+fn a_fault_is_one_line_and_its_excerpt_points_at_the_column() {
+    let faults = faults(&rule("limit: 5/fortnight"));
+    let [fault] = faults.as_slice() else {
+        panic!("one fault")
+    };
+    assert_eq!(
+        fault.to_string(),
+        "policy.yaml:5:12: rules[0].limit: \"5/fortnight\" is not a limit: no such unit of time in \"fortnight\"; \
+         use ms, s, min, h, d or w, or their long names"
+    );
+    assert_eq!(fault.excerpt(), "5 |     limit: 5/fortnight\n  |            ^\n");
+}
+
+#[test]
+fn a_value_with_control_bytes_is_shown_escaped_and_cut() {
+    let long = "x".repeat(500);
+    let faults = faults(&rule(&format!("key: \"\\e[31m\\u202e{long}\"")));
+    let [fault] = faults.as_slice() else {
+        panic!("one fault")
+    };
+    assert!(
+        fault.problem.starts_with("\"\\u{1b}[31m\\u{202e}xxx"),
+        "{}",
+        fault.problem
+    );
+    assert!(fault.problem.len() < 200, "{}", fault.problem);
+}
