@@ -1,5 +1,6 @@
 //! Where the time comes from.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ impl<C: Clock + ?Sized> Clock for &C {
     }
 }
 
-impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
+impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
     }
@@ -90,6 +91,37 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_nanos(self.nanos.load(Ordering::Relaxed))
+    }
+}
+
+/// Either clock, so that what holds one need not be generic over it.
+#[derive(Debug, Clone)]
+pub enum AnyClock {
+    /// The machine's.
+    System(SystemClock),
+    /// One that a test or a simulation moves.
+    Manual(Arc<ManualClock>),
+}
+
+impl From<SystemClock> for AnyClock {
+    fn from(clock: SystemClock) -> Self {
+        Self::System(clock)
+    }
+}
+
+impl From<Arc<ManualClock>> for AnyClock {
+    fn from(clock: Arc<ManualClock>) -> Self {
+        Self::Manual(clock)
+    }
+}
+
+impl Clock for AnyClock {
+    #[inline]
+    fn now(&self) -> Timestamp {
+        match self {
+            Self::System(clock) => clock.now(),
+            Self::Manual(clock) => clock.now(),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ mod atomics;
 mod clock;
 mod table;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{AnyClock, Clock, ManualClock, SystemClock};
 pub use table::{
     BUCKETS_MAX, Bucket, BucketId, BucketSpec, CELL_BYTES, Charge, Cleaned, Fill, Key, Overflow, Standing, Table,
     TableError, Taken,

@@ -1,4 +1,47 @@
-//! The front door: policy file, limiter, and what a client is told.
+//! The front door: a policy file becomes a [`Limiter`], which decides on requests and says what their senders are told.
+//!
+//! ```text
+//!  policy file ──► Policy ──► Limiter::new
+//!                                │
+//!  Request ──────────────────► decide ──► Outcome ──► Allow: Admitted, Report ──► announce (RateLimit fields)
+//!     route, keys, charges ──► Table          └─────► Deny ───────────────────► refusal (429, problem document)
+//! ```
+//!
+//! Read on in this order: [`policy::Policy`], [`Request`], [`Limiter`], [`Decision`], [`Refusal`].
+//!
+//! ```
+//! use http::{HeaderMap, Method};
+//! use sluicegate::policy::Policy;
+//! use sluicegate::{Decision, Limiter, Outcome, Request, SystemClock, secret};
+//!
+//! let text = "version: 1\nrules:\n  - {name: per-client, key: ip, limit: 1/s}\n";
+//! let (policy, _warnings) = Policy::parse("policy.yaml", text)?;
+//! let limiter = Limiter::new(&policy, &secret::generate()?, SystemClock::new())?;
+//! let request = Request {
+//!     method: &Method::GET,
+//!     host: "api.example",
+//!     path: "/",
+//!     peer: Some([192, 0, 2, 1].into()),
+//!     headers: &HeaderMap::new(),
+//! };
+//! assert!(matches!(limiter.decide(&request), Outcome::Decided(Decision::Allow { .. })));
+//! assert!(matches!(limiter.decide(&request), Outcome::Decided(Decision::Deny { .. })));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
 
 pub mod address;
+mod limiter;
+pub mod metrics;
 pub mod policy;
+mod request;
+mod route;
+pub mod secret;
+mod told;
+
+pub use limiter::{Admitted, Check, Decision, Limiter, LimiterError, Outcome, Ticket};
+pub use request::{Request, canonical_host};
+pub use route::RouteId;
+pub use sluicegate_core::{Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
+pub use sluicegate_state::{AnyClock, Clock, ManualClock, SystemClock};
+pub use told::Refusal;

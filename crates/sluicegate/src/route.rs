@@ -1,0 +1,233 @@
+//! Which named class a request belongs to.
+
+use std::collections::HashMap;
+
+use http::Method;
+use matchit::Router;
+
+use crate::policy::checked::Route;
+
+/// A route's place in its policy, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteId(u16);
+
+impl RouteId {
+    pub(crate) const fn new(index: u16) -> Self {
+        Self(index)
+    }
+
+    /// The route's index in its policy.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Finds a request's route by host, then path, then method.
+///
+/// An exact host goes before a wildcard, a longer wildcard before a shorter one, and both before routes of every host.
+/// Among the routes of a host that take the method, the most particular path wins: literal segments before `{name}`,
+/// both before `{*rest}`. Of two routes with the same path, the one that names the method wins, then the earlier one.
+#[derive(Clone)]
+pub(crate) struct Routes {
+    hosts: HashMap<String, Paths>,
+    /// By the part after `*`, which begins with a dot; the longest first.
+    wildcards: Vec<(String, Paths)>,
+    any: Paths,
+}
+
+impl Routes {
+    /// Routes of a checked policy.
+    pub(crate) fn new(routes: &[Route]) -> Self {
+        let numbered = || routes.iter().zip(0..).map(|(route, index)| (route, RouteId(index)));
+        let mut names: Vec<&str> = routes
+            .iter()
+            .flat_map(|route| &route.hosts)
+            .map(String::as_str)
+            .collect();
+        names.sort_unstable_by_key(|name| (std::cmp::Reverse(name.len()), *name));
+        names.dedup();
+        let mut hosts = HashMap::new();
+        let mut wildcards = Vec::new();
+        for name in names {
+            let paths = Paths::new(numbered().filter(|(route, _)| route.hosts.iter().any(|host| host == name)));
+            match name.strip_prefix('*') {
+                Some(suffix) => wildcards.push((suffix.to_owned(), paths)),
+                None => drop(hosts.insert(name.to_owned(), paths)),
+            }
+        }
+        let any = Paths::new(numbered().filter(|(route, _)| route.hosts.is_empty()));
+        Self { hosts, wildcards, any }
+    }
+
+    /// The request's route; `None` if no route takes it in. No allocation for up to four path parameters.
+    pub(crate) fn find(&self, method: &Method, host: &str, path: &str) -> Option<RouteId> {
+        if !self.hosts.is_empty()
+            && let Some(route) = self.hosts.get(host).and_then(|paths| paths.find(method, path))
+        {
+            return Some(route);
+        }
+        let below = |suffix: &String| host.len() > suffix.len() && host.ends_with(suffix.as_str());
+        self.wildcards
+            .iter()
+            .filter(|(suffix, _)| below(suffix))
+            .find_map(|(_, paths)| paths.find(method, path))
+            .or_else(|| self.any.find(method, path))
+    }
+}
+
+impl std::fmt::Debug for Routes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Routes")
+            .field("hosts", &self.hosts.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The routes of one host, by method and path.
+#[derive(Clone)]
+struct Paths {
+    /// For each method that any of them names, all routes that take it.
+    by_method: Vec<(Method, Router<RouteId>)>,
+    /// For every other method, the routes that name none.
+    other: Router<RouteId>,
+}
+
+impl Paths {
+    fn new<'a>(routes: impl Iterator<Item = (&'a Route, RouteId)>) -> Self {
+        let routes: Vec<_> = routes.collect();
+        let mut methods: Vec<&Method> = routes.iter().flat_map(|(route, _)| &route.methods).collect();
+        methods.sort_unstable_by_key(|method| method.as_str());
+        methods.dedup();
+        let by_method = methods.into_iter().map(|method| {
+            let naming = routes.iter().filter(|(route, _)| route.methods.contains(method));
+            let taking_all = routes.iter().filter(|(route, _)| route.methods.is_empty());
+            (method.clone(), router(naming.chain(taking_all)))
+        });
+        Self {
+            by_method: by_method.collect(),
+            other: router(routes.iter().filter(|(route, _)| route.methods.is_empty())),
+        }
+    }
+
+    fn find(&self, method: &Method, path: &str) -> Option<RouteId> {
+        // Whoever may GET may ask for the head of the same answer, and must not do so beside the limit.
+        let of = |method: &Method| self.by_method.iter().find(|(named, _)| named == method);
+        let head_as_get = || if method == Method::HEAD { of(&Method::GET) } else { None };
+        let router = of(method)
+            .or_else(head_as_get)
+            .map_or(&self.other, |(_, router)| router);
+        router.at(path).ok().map(|found| *found.value)
+    }
+}
+
+fn router<'a>(routes: impl Iterator<Item = &'a (&'a Route, RouteId)>) -> Router<RouteId> {
+    let mut router = Router::new();
+    let mut rests = Vec::new();
+    for (route, id) in routes {
+        // A pattern that stands already belongs to an earlier route, which wins.
+        let _ = router.insert(route.path.as_str(), *id);
+        if let Some((folder, _)) = route.path.rsplit_once("{*") {
+            rests.push((folder, *id));
+        }
+    }
+    // `/{*rest}` also means `/` itself, where no route says otherwise.
+    for (folder, id) in rests {
+        let _ = router.insert(folder, id);
+    }
+    router
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(name: &str, methods: &[Method], hosts: &[&str], path: &str) -> Route {
+        Route {
+            name: name.to_owned(),
+            methods: methods.to_vec(),
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            path: path.to_owned(),
+            upstream: None,
+            description: None,
+        }
+    }
+
+    #[track_caller]
+    fn check(routes: &[Route], method: Method, host: &str, path: &str, expected: Option<&str>) {
+        let found = Routes::new(routes).find(&method, host, path);
+        assert_eq!(
+            found.map(|id| routes[id.index()].name.as_str()),
+            expected,
+            "{method} {host}{path}"
+        );
+    }
+
+    #[test]
+    fn the_most_particular_path_wins_and_a_method_falls_through_to_the_next() {
+        let routes = [
+            route("rest", &[], &[], "/{*rest}"),
+            route("login", &[Method::POST], &[], "/auth/login"),
+            route("item", &[Method::GET], &[], "/items/{id}"),
+            route("special", &[], &[], "/items/special"),
+        ];
+        check(&routes, Method::POST, "", "/auth/login", Some("login"));
+        check(&routes, Method::GET, "", "/auth/login", Some("rest"));
+        check(&routes, Method::GET, "", "/items/7", Some("item"));
+        check(&routes, Method::GET, "", "/items/special", Some("special"));
+        check(&routes, Method::DELETE, "", "/items/7", Some("rest"));
+        check(&routes, Method::GET, "", "/items/7/parts", Some("rest"));
+    }
+
+    #[test]
+    fn a_pattern_for_the_rest_takes_in_the_folder_itself() {
+        let routes = [
+            route("files", &[], &[], "/files/{*path}"),
+            route("all", &[], &[], "/{*rest}"),
+        ];
+        check(&routes, Method::GET, "", "/", Some("all"));
+        check(&routes, Method::GET, "", "/files/", Some("files"));
+        check(&routes, Method::GET, "", "/files/a/b", Some("files"));
+    }
+
+    #[test]
+    fn a_head_request_goes_where_its_get_would() {
+        let routes = [
+            route("get", &[Method::GET], &[], "/a"),
+            route("rest", &[], &[], "/{*rest}"),
+        ];
+        check(&routes, Method::HEAD, "", "/a", Some("get"));
+        let routes = [
+            route("head", &[Method::HEAD], &[], "/a"),
+            route("get", &[Method::GET], &[], "/a"),
+        ];
+        check(&routes, Method::HEAD, "", "/a", Some("head"));
+    }
+
+    #[test]
+    fn methods_are_compared_by_case() {
+        let routes = [route("post", &[Method::POST], &[], "/a")];
+        check(&routes, Method::from_bytes(b"post").expect("a token"), "", "/a", None);
+    }
+
+    #[test]
+    fn an_exact_host_goes_before_a_wildcard_before_every_host() {
+        let routes = [
+            route("any", &[], &[], "/{*rest}"),
+            route("wild", &[], &["*.example.com"], "/{*rest}"),
+            route("deeper", &[], &["*.eu.example.com"], "/{*rest}"),
+            route("exact", &[], &["a.example.com"], "/only"),
+        ];
+        check(&routes, Method::GET, "a.example.com", "/only", Some("exact"));
+        check(&routes, Method::GET, "a.example.com", "/x", Some("wild"));
+        check(&routes, Method::GET, "b.eu.example.com", "/x", Some("deeper"));
+        check(&routes, Method::GET, "example.com", "/x", Some("any"));
+        check(&routes, Method::GET, "badexample.com", "/x", Some("any"));
+    }
+
+    #[test]
+    fn what_no_route_takes_in_has_none() {
+        check(&[], Method::GET, "", "/", None);
+        check(&[route("a", &[], &[], "/a")], Method::GET, "", "/b", None);
+        check(&[route("a", &[], &[], "/a")], Method::OPTIONS, "", "*", None);
+    }
+}

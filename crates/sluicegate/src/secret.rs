@@ -1,0 +1,235 @@
+//! The installation secret, under which all keys are hashed.
+
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use sluicegate_core::Secret;
+
+/// The file's name in the state directory.
+const FILE: &str = "secret";
+
+/// Hexadecimal digits in the file, before the end of the line.
+const DIGITS: usize = 2 * Secret::LEN;
+
+/// Most bytes that are read of the file: the digits, blanks around them, and enough more to see that it is another file.
+const BYTES_MAX: u64 = 1024;
+
+/// Why there is no secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SecretError {
+    /// The directory or the file cannot be read or made.
+    #[error("{} cannot be used for the installation secret", path.display())]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error(
+        "{} is not an installation secret ({DIGITS} hexadecimal digits); restore it, or remove it to have a new one \
+         made, which forgets all limits in force",
+        path.display()
+    )]
+    Malformed {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// Others may read the file.
+    #[error("{} may be read by others; run: chmod 600 {}", path.display(), path.display())]
+    Exposed {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// The system has no randomness to give.
+    #[error("the system's random source gives nothing: {0}")]
+    NoRandomness(getrandom::Error),
+}
+
+/// A fresh secret for this process alone: no other process will hash a key alike.
+///
+/// # Errors
+///
+/// If the system's random source gives nothing.
+pub fn generate() -> Result<Secret, SecretError> {
+    let mut bytes = [0; Secret::LEN];
+    getrandom::fill(&mut bytes).map_err(SecretError::NoRandomness)?;
+    Ok(Secret::from_bytes(bytes))
+}
+
+/// The secret kept in `directory`, made with mode 0600 if there is none. The directory is made too, with mode 0700.
+///
+/// Two processes that start at once end with the same secret.
+///
+/// # Errors
+///
+/// If the file cannot be read or made, holds something else, or may be read by others. Nothing is overwritten.
+pub fn load_or_generate(directory: &Path) -> Result<Secret, SecretError> {
+    let path = directory.join(FILE);
+    match read(&path) {
+        Err(SecretError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        answer => return answer,
+    }
+    make_directory(directory).map_err(|source| SecretError::Io {
+        path: directory.to_owned(),
+        source,
+    })?;
+    let secret = generate()?;
+    match write(directory, &path, &secret) {
+        Ok(()) => Ok(secret),
+        // Another process was faster; its secret is everybody's.
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => read(&path),
+        Err(source) => Err(SecretError::Io { path, source }),
+    }
+}
+
+fn read(path: &Path) -> Result<Secret, SecretError> {
+    let error = |source| SecretError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(error)?;
+    if is_exposed(&file.metadata().map_err(error)?) {
+        return Err(SecretError::Exposed { path: path.to_owned() });
+    }
+    let mut text = Vec::new();
+    file.take(BYTES_MAX).read_to_end(&mut text).map_err(error)?;
+    decode(&text).ok_or_else(|| SecretError::Malformed { path: path.to_owned() })
+}
+
+fn decode(text: &[u8]) -> Option<Secret> {
+    let digits = text.trim_ascii();
+    let mut bytes = [0; Secret::LEN];
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if pairs.len() != Secret::LEN || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        *byte = u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()?;
+    }
+    Some(Secret::from_bytes(bytes))
+}
+
+/// Puts the whole file in place at once: a reader never sees half a secret, and a file that is there already stays.
+fn write(directory: &Path, path: &Path, secret: &Secret) -> io::Result<()> {
+    let draft = directory.join(format!(".{FILE}.{:016x}", getrandom::u64().map_err(io::Error::other)?));
+    let written = (|| {
+        let mut file = private(&draft)?;
+        let mut text = String::with_capacity(DIGITS + 1);
+        for byte in secret.expose() {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text.push('\n');
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        // Unlike a rename, a link fails where the name is taken.
+        fs::hard_link(&draft, path)
+    })();
+    let _ = fs::remove_file(&draft);
+    written
+}
+
+#[cfg(unix)]
+fn make_directory(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+#[cfg(not(unix))]
+fn make_directory(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)
+}
+
+#[cfg(unix)]
+fn private(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(not(unix))]
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+#[cfg(unix)]
+fn is_exposed(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o077 != 0
+}
+
+#[cfg(not(unix))]
+fn is_exposed(_: &fs::Metadata) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_made_once_and_read_back_after() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = directory.path().join("state");
+        let made = load_or_generate(&state).expect("a fresh secret");
+        let read = load_or_generate(&state).expect("the same secret");
+        assert_eq!(made.expose(), read.expose());
+        assert_ne!(made.expose(), generate().expect("randomness").expose());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_is_for_its_owner_alone_and_refused_otherwise() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().expect("a directory");
+        load_or_generate(directory.path()).expect("a fresh secret");
+        let path = directory.path().join(FILE);
+        let mode = |path: &Path| fs::metadata(path).expect("a file").permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("our own file");
+        assert!(matches!(
+            load_or_generate(directory.path()),
+            Err(SecretError::Exposed { .. })
+        ));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_of_another_form_is_refused_and_left_as_it_is() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(FILE);
+        private(&path).expect("a new file");
+        for text in [
+            "",
+            "deadbeef\n",
+            &"g".repeat(DIGITS),
+            &"a".repeat(DIGITS + 1),
+            &"é".repeat(DIGITS / 2),
+        ] {
+            fs::write(&path, text).expect("our own file");
+            assert!(
+                matches!(load_or_generate(directory.path()), Err(SecretError::Malformed { .. })),
+                "{text:?}"
+            );
+            assert_eq!(fs::read_to_string(&path).expect("the file"), text);
+        }
+    }
+
+    #[test]
+    fn processes_that_start_at_once_end_with_one_secret() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let secrets: Vec<_> = std::thread::scope(|scope| {
+            let start = || scope.spawn(|| *load_or_generate(directory.path()).expect("a secret").expose());
+            let threads: Vec<_> = (0..8).map(|_| start()).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("no panic"))
+                .collect()
+        });
+        assert!(secrets.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+}

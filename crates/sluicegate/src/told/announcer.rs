@@ -1,0 +1,205 @@
+//! The `RateLimit-Policy` and `RateLimit` fields.
+//!
+//! Source: draft-ietf-httpapi-ratelimit-headers-11, in the structured fields of RFC 9651. This file is the one place
+//! that knows the draft.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sluicegate_core::{Limit, Mode, Report, Retry, RuleState};
+
+use crate::policy::checked::{Enforce, Policy};
+use crate::route::RouteId;
+
+/// The field that names the limits in force; the same on every response of a route.
+pub(crate) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// The field that tells where the client stands.
+pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// The largest Integer of a structured field, 15 digits (RFC 9651 §3.3.1). Larger numbers are told as this one.
+const INTEGER_MAX: u64 = 999_999_999_999_999;
+
+/// The fields' texts, as far as they are known at load.
+#[derive(Debug)]
+pub(crate) struct Announcer {
+    rules: Box<[Item]>,
+    /// For each route, and at the end for requests of none: the field with all the rules that are enforced for every
+    /// key. `None` where there is none, or where it depends on the key.
+    policies: Box<[Option<HeaderValue>]>,
+}
+
+/// What is told of one rule.
+#[derive(Debug)]
+struct Item {
+    /// The rule's name as a structured String.
+    name: String,
+    /// The whole item of `RateLimit-Policy`.
+    policy: String,
+    /// `q`, beyond which no `r` goes.
+    quota: u64,
+    limit: Limit,
+}
+
+impl Announcer {
+    pub(crate) fn new(policy: &Policy, rules_by_route: &[Box<[usize]>]) -> Self {
+        let rules: Box<[_]> = policy
+            .rules
+            .iter()
+            .map(|rule| Item::new(&rule.name, rule.limit))
+            .collect();
+        let policies = rules_by_route.iter().map(|on_route| {
+            let mut items = String::new();
+            for index in on_route {
+                match policy.rules[*index].enforce {
+                    Enforce::ALL => push(&mut items, &rules[*index].policy),
+                    Enforce::SHADOW => {}
+                    // For some clients it is a limit and for some it is not; each is told its own.
+                    _ => return None,
+                }
+            }
+            HeaderValue::try_from(items).ok().filter(|value| !value.is_empty())
+        });
+        let policies = policies.collect();
+        Self { rules, policies }
+    }
+
+    /// Appends both fields; an upstream's own stay as they are, since nobody may make them more permissive.
+    pub(crate) fn announce(&self, route: Option<RouteId>, report: &Report, headers: &mut HeaderMap) {
+        let enforced = || report.states().iter().filter(|state| state.mode == Mode::Enforced);
+        let told = || enforced().filter_map(|state| Some((self.rules.get(state.rule.index())?, state)));
+        let mut standing = String::with_capacity(64);
+        for (item, state) in told() {
+            item.write_standing(state, &mut standing);
+        }
+        if standing.is_empty() {
+            return;
+        }
+        let fixed = match route {
+            Some(route) => self.policies.get(route.index()),
+            None => self.policies.last(),
+        };
+        let policy = fixed.and_then(Clone::clone).or_else(|| {
+            let mut items = String::new();
+            told().for_each(|(item, _)| push(&mut items, &item.policy));
+            HeaderValue::try_from(items).ok()
+        });
+        if let (Some(policy), Ok(standing)) = (policy, HeaderValue::try_from(standing)) {
+            headers.append(RATELIMIT_POLICY, policy);
+            headers.append(RATELIMIT, standing);
+        }
+    }
+
+    /// The name of a rule and its limit, for a problem document.
+    pub(super) fn rule(&self, state: &RuleState) -> Option<(&str, &Limit)> {
+        // A structured String and a JSON string quote printable ASCII alike.
+        self.rules
+            .get(state.rule.index())
+            .map(|item| (item.name.as_str(), &item.limit))
+    }
+}
+
+impl Item {
+    fn new(rule: &str, limit: Limit) -> Self {
+        let name = quoted(rule);
+        let (quota, window) = quota_and_window(&limit);
+        let policy = format!("{name};q={quota};w={window}");
+        Self {
+            name,
+            policy,
+            quota,
+            limit,
+        }
+    }
+
+    /// `r` is what may be used now. `t` is, after a pass, the whole seconds until the limit is full again, left out
+    /// when it is; after a refusal, the wait for this request.
+    fn write_standing(&self, state: &RuleState, list: &mut String) {
+        let available = state.remaining.min(self.quota);
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        let _ = write!(list, "{};r={available}", self.name);
+        let span = match state.retry {
+            None => state.reset_after,
+            Some(Retry::After(wait)) => wait,
+            Some(Retry::Never) => Duration::ZERO,
+        };
+        if !span.is_zero() {
+            let _ = write!(list, ";t={}", whole_seconds(span).clamp(1, INTEGER_MAX));
+        }
+    }
+}
+
+/// The policy's quota and window: the window is as long as a whole burst takes to come back, and the quota what a
+/// client can use within it, so that what is available never exceeds the quota.
+fn quota_and_window(limit: &Limit) -> (u64, u64) {
+    let (burst, count) = (u128::from(limit.burst().get()), u128::from(limit.count().get()));
+    let period = limit.period().as_nanos();
+    let second = Duration::from_secs(1).as_nanos();
+    // burst < 2⁶⁴ and period < 2⁵⁹ ns, so no product reaches 2¹²⁸.
+    let window = (burst * period)
+        .div_ceil(count * second)
+        .clamp(1, u128::from(INTEGER_MAX));
+    let quota = (window * second).saturating_mul(count) / period;
+    let integer = |number: u128| u64::try_from(number).unwrap_or(u64::MAX).min(INTEGER_MAX);
+    (integer(quota.max(burst)), integer(window))
+}
+
+/// Whole seconds, rounded up: a client that waits them has waited long enough.
+pub(super) fn whole_seconds(span: Duration) -> u64 {
+    span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0))
+}
+
+/// A structured String. Names are printable ASCII, which checking a policy made sure of.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        if matches!(character, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(character);
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn push(list: &mut String, item: &str) {
+    if !list.is_empty() {
+        list.push_str(", ");
+    }
+    list.push_str(item);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(limit: &str, quota: u64, window: u64) {
+        assert_eq!(
+            quota_and_window(&limit.parse().expect(limit)),
+            (quota, window),
+            "{limit}"
+        );
+    }
+
+    #[test]
+    fn the_window_is_the_time_of_a_whole_burst_and_the_quota_fits_it() {
+        check("5/s", 5, 1);
+        check("5/s burst 10", 10, 2);
+        check("100/min", 100, 60);
+        check("100/min burst 1", 1, 1);
+        check("3/s burst 10", 12, 4);
+        check("1000/ms", 1_000_000, 1);
+        check("1 per 3650d", 1, 315_360_000);
+    }
+
+    #[test]
+    fn numbers_beyond_fifteen_digits_are_told_as_the_largest() {
+        check("1 per 3650d burst 18446744073709551615", INTEGER_MAX, INTEGER_MAX);
+        check("1000000000/s burst 18446744073709551615", INTEGER_MAX, 18_446_744_074);
+    }
+}
