@@ -32,36 +32,142 @@ pub enum Kind {
 }
 
 /// All of them, in the order of a scrape.
-pub const FAMILIES: &[&Family] = &[&BUILD, &DECISIONS, &DECISION_SECONDS, &SERIES_OMITTED];
+pub const FAMILIES: &[&Family] = &[
+    &BUILD,
+    &REQUESTS,
+    &DECISIONS,
+    &DECISION_SECONDS,
+    &OVERFLOWED,
+    &RULE_CELLS_OWNED,
+    &TABLE_CELLS,
+    &TABLE_CELLS_OWNED,
+    &TABLE_BYTES,
+    &GATEWAY_CONNECTIONS,
+    &GATEWAY_CONNECTIONS_MAX,
+    &GATEWAY_CONNECTIONS_ACCEPTED,
+    &GATEWAY_BYTES_READ,
+    &GATEWAY_BYTES_WRITTEN,
+    &SERIES_OMITTED,
+];
 
 /// Which build is running.
-pub const BUILD: Family = Family {
-    name: "build",
-    kind: Kind::Info,
-    labels: &["version"],
-    help: "Which build is running",
-};
+pub const BUILD: Family = info("build", &["version"], "Which build is running");
+
+/// What became of requests as a whole.
+pub const REQUESTS: Family = counter(
+    "requests",
+    &["route", "outcome"],
+    "Requests decided, by route (empty: none) and what became of them",
+);
 
 /// What each rule said.
-pub const DECISIONS: Family = Family {
-    name: "decisions",
-    kind: Kind::Counter,
-    labels: &["rule", "route", "outcome"],
-    help: "What each rule said to the requests it applies to",
-};
+pub const DECISIONS: Family = counter(
+    "decisions",
+    &["rule", "route", "outcome"],
+    "What each rule said to the requests it applies to",
+);
 
 /// How long deciding took.
-pub const DECISION_SECONDS: Family = Family {
-    name: "decision_seconds",
-    kind: Kind::Histogram,
-    labels: &[],
-    help: "How long one decision took, sampled",
-};
+pub const DECISION_SECONDS: Family = histogram(
+    "decision_seconds",
+    &[],
+    "How long one decision took, for one in 64 of them",
+);
+
+/// Requests whose key found no free cell.
+pub const OVERFLOWED: Family = counter(
+    "overflowed",
+    &["rule"],
+    "Requests whose key found no free cell, and met the rule's overflow",
+);
+
+/// Cells that belong to keys of each rule.
+pub const RULE_CELLS_OWNED: Family = gauge(
+    "rule_cells_owned",
+    &["rule"],
+    "Cells of the table that belong to keys of this rule",
+);
+
+/// Cells there are.
+pub const TABLE_CELLS: Family = gauge("table_cells", &[], "Cells that the table has");
+
+/// Cells that belong to a key.
+pub const TABLE_CELLS_OWNED: Family = gauge(
+    "table_cells_owned",
+    &[],
+    "Cells that belong to a key, live or not yet found idle",
+);
+
+/// Bytes that the table takes when every cell is in use.
+pub const TABLE_BYTES: Family = gauge("table_bytes", &[], "Bytes that all cells of the table take");
+
+/// Client connections open now.
+pub const GATEWAY_CONNECTIONS: Family = gauge("gateway_connections", &[], "Client connections open now");
+
+/// Most client connections at once.
+pub const GATEWAY_CONNECTIONS_MAX: Family = gauge(
+    "gateway_connections_max",
+    &[],
+    "Most client connections that may be open at once",
+);
+
+/// Client connections accepted.
+pub const GATEWAY_CONNECTIONS_ACCEPTED: Family =
+    counter("gateway_connections_accepted", &[], "Client connections accepted");
+
+/// Bytes from clients.
+pub const GATEWAY_BYTES_READ: Family = counter(
+    "gateway_bytes_read",
+    &[],
+    "Bytes read from clients, over connections that have ended",
+);
+
+/// Bytes to clients.
+pub const GATEWAY_BYTES_WRITTEN: Family = counter(
+    "gateway_bytes_written",
+    &[],
+    "Bytes written to clients, over connections that have ended",
+);
 
 /// How many series found no room in this scrape.
-pub const SERIES_OMITTED: Family = Family {
-    name: "series_omitted",
-    kind: Kind::Gauge,
-    labels: &[],
-    help: "Series left out of this scrape because it has a bound",
-};
+pub const SERIES_OMITTED: Family = gauge(
+    "series_omitted",
+    &[],
+    "Series left out of this scrape because a scrape has a bound",
+);
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family {
+        name,
+        kind: Kind::Counter,
+        labels,
+        help,
+    }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family {
+        name,
+        kind: Kind::Gauge,
+        labels,
+        help,
+    }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family {
+        name,
+        kind: Kind::Histogram,
+        labels,
+        help,
+    }
+}
+
+const fn info(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family {
+        name,
+        kind: Kind::Info,
+        labels,
+        help,
+    }
+}

@@ -33,8 +33,10 @@ mod listener;
 mod readiness;
 mod readings;
 mod scrape;
+mod sources;
 
 pub use console::Console;
 pub use listener::{Admin, AdminError};
 pub use readiness::{Readiness, Stage};
 pub use readings::{Readings, SERIES_MAX, Source};
+pub use sources::{BuildSource, LimiterSource};

@@ -150,7 +150,7 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(15);
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// After this a connection is closed in good order: the bound for a client that never reads its answer.
-const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
+const CONNECTION_AGE_MAX: Duration = Duration::from_mins(5);
 
 /// How long answers under way may take after being told to finish.
 const FINISH_DEADLINE: Duration = Duration::from_secs(1);
