@@ -38,16 +38,9 @@ fn passes(table: &Table, number: u64, now: u64) -> bool {
         .passes()
 }
 
-fn model(run: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    // Three switches at the worst moments find what this protocol can get wrong; without a bound the search takes days.
-    builder.preemption_bound = Some(3);
-    builder.check(run);
-}
-
 #[test]
 fn two_first_requests_of_one_key_make_one_cell() {
-    model(|| {
+    loom::model(|| {
         let table = table();
         let other = Arc::clone(&table);
         let thread = thread::spawn(move || passes(&other, 1, HOUR));
@@ -60,7 +53,7 @@ fn two_first_requests_of_one_key_make_one_cell() {
 
 #[test]
 fn a_key_that_comes_back_and_a_key_that_takes_its_idle_cell_never_share_it() {
-    model(|| {
+    loom::model(|| {
         let table = table();
         assert!(passes(&table, 1, 0) && passes(&table, 2, HOUR));
         // Key 2 is live, key 1 idle: one cell, wanted by key 1 again and by key 3.
@@ -76,7 +69,7 @@ fn a_key_that_comes_back_and_a_key_that_takes_its_idle_cell_never_share_it() {
 
 #[test]
 fn the_cleaner_never_frees_a_cell_that_is_being_charged() {
-    model(|| {
+    loom::model(|| {
         let table = table();
         assert!(passes(&table, 1, 0));
         let other = Arc::clone(&table);
@@ -90,7 +83,7 @@ fn the_cleaner_never_frees_a_cell_that_is_being_charged() {
 
 #[test]
 fn two_keys_that_want_the_same_idle_cell_never_both_get_it() {
-    model(|| {
+    loom::model(|| {
         let table = table();
         assert!(passes(&table, 1, 0) && passes(&table, 2, HOUR));
         let other = Arc::clone(&table);
