@@ -1,1 +1,3 @@
 //! The reference model, recording upstream and child processes that tests share.
+
+pub mod upstream;
