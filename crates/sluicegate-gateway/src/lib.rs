@@ -1,1 +1,55 @@
 //! The gateway: a reverse proxy with limits in its request path.
+//!
+//! ```text
+//!  client ── Wire ── hyper ── Door ── Limit ── forward ── Upstream ── Link ── server
+//!            bytes,   HTTP    host,   the      headers,    turns,     hyper
+//!            stalls           caps    limiter  bodies      failover
+//! ```
+//!
+//! Every worker is a thread with a runtime, listening sockets (SO_REUSEPORT), upstream connections and deadlines of its
+//! own; a request stays on the worker that accepted it, and in one task. What workers share is the limiter, the cap of
+//! connections and the order to stop.
+//!
+//! Read [`Gateway::bind`] and [`Bound::run`] first, then `worker`, `connection`, `door`, `forward`, `upstream`.
+//! `docs/gateway.md` says what is removed, what is written, and which deadline and cap holds where.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use sluicegate::policy::Policy;
+//! use sluicegate::{Limiter, SystemClock, secret};
+//! use sluicegate_gateway::{Gateway, shutdown};
+//!
+//! let text = "version: 1\ngateway: { listen: 127.0.0.1:8080, upstreams: { api: { servers: 127.0.0.1:9001 } } }\n";
+//! let (policy, _warnings) = Policy::parse("policy.yaml", text)?;
+//! let limiter = Limiter::new(&policy, &secret::generate()?, SystemClock::new())?;
+//! let bound = Gateway::bind(&policy, Arc::new(limiter))?;
+//! println!("listening on {:?}", bound.addresses());
+//!
+//! // Whoever hears the signal to stop holds the trigger.
+//! let (trigger, stop) = shutdown();
+//! let drained = bound.run(stop)?;
+//! println!("{} requests were cut off", drained.cut);
+//! # drop(trigger);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod body;
+mod connection;
+mod door;
+mod error;
+mod forward;
+mod gateway;
+mod headers;
+mod listen;
+mod problem;
+mod pulse;
+mod shutdown;
+mod upstream;
+mod worker;
+
+pub use self::connection::Traffic;
+pub use self::error::{BindError, RunError};
+pub use self::gateway::{Bound, Drained, Gateway};
+pub use self::shutdown::{Shutdown, Trigger, shutdown};

@@ -1,0 +1,177 @@
+//! One client connection, from accept to close.
+
+mod traffic;
+mod watch;
+mod wire;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub use self::traffic::Traffic;
+pub(crate) use self::traffic::{Place, Tally};
+pub(crate) use self::watch::{Phase, SharedWatch, Spans, Watch};
+use self::wire::Wire;
+use crate::door::Door;
+use crate::problem::HEAD_LATE;
+use crate::pulse::{Attendance, Pulse};
+
+/// How connections of one worker are served.
+pub(crate) struct Reception {
+    http: http1::Builder,
+    headers_max: usize,
+    pulse: Rc<Pulse<Watch>>,
+    spans: Spans,
+    draining: Cell<bool>,
+}
+
+impl Reception {
+    pub(crate) fn new(gateway: &sluicegate::policy::checked::Gateway, pulse: &Rc<Pulse<Watch>>) -> Self {
+        let caps = &gateway.caps;
+        let mut http = http1::Builder::new();
+        // Deadlines are the watch's affair: hyper's own would make and drop a timer for each request.
+        http.header_read_timeout(None)
+            .max_header_size(caps.head_bytes)
+            .max_buf_size(caps.head_bytes.max(READ_BUFFER_BYTES_MAX));
+        if caps.headers > HYPER_HEADERS_MAX {
+            http.max_headers(caps.headers);
+        }
+        Self {
+            http,
+            headers_max: caps.headers,
+            pulse: Rc::clone(pulse),
+            spans: Spans::new(&gateway.deadlines, pulse),
+            draining: Cell::new(false),
+        }
+    }
+
+    /// Counts a new connection in, at once: a drain waits for all that attend.
+    pub(crate) fn attend(&self) -> Attendance<Watch> {
+        let watch = Watch::new(Rc::clone(&self.pulse), self.spans);
+        if self.draining.get() {
+            watch.drain();
+        }
+        self.pulse.attend(watch)
+    }
+
+    /// Every connection ends after its next answer, also those that are still to come from the listen queue.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+        self.pulse.for_each(Watch::drain);
+    }
+
+    /// Serves one connection to its end by the service that `service` makes for it.
+    pub(crate) async fn serve<S, B>(
+        &self,
+        stream: TcpStream,
+        tally: Tally,
+        attendance: Attendance<Watch>,
+        service: impl FnOnce(SharedWatch) -> S,
+    ) where
+        S: tower::Service<
+                http::Request<hyper::body::Incoming>,
+                Response = http::Response<B>,
+                Error = std::convert::Infallible,
+            >,
+        B: http_body::Body<Data = bytes::Bytes> + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let watch = attendance.share();
+        let door = Door::new(service(attendance.share()), attendance.share(), self.headers_max);
+        let wire = TokioIo::new(Wire::new(stream, attendance.share(), tally));
+        let mut connection = self.http.serve_connection(wire, door);
+        let end = std::future::poll_fn(|cx| {
+            watch.turn().wakes(cx.waker());
+            if let Poll::Ready(done) = Pin::new(&mut connection).poll(cx) {
+                return Poll::Ready(End::of(&watch, &done));
+            }
+            // Only now: bytes that came with the same wake-up have been read, and moved the deadline.
+            match (watch.turn().has_rung(), watch.phase()) {
+                (true, Phase::Fresh | Phase::Idle) => Poll::Ready(End::Over),
+                (true, Phase::Head) => Poll::Ready(End::HeadLate),
+                // Whoever waits for an upstream looks by itself.
+                (true, Phase::Answering) | (false, _) => Poll::Pending,
+            }
+        })
+        .await;
+        if end == End::Over {
+            return;
+        }
+        let mut wire = connection.into_parts().io.into_inner();
+        if end == End::HeadLate {
+            wire.say(HEAD_LATE);
+        }
+        if wire.has_ended() {
+            return;
+        }
+        // Boxed, so that its buffer weighs on the few that linger and not on every connection.
+        Box::pin(linger(&mut wire)).await;
+    }
+}
+
+/// How a connection came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// There is nothing left to say or to hear.
+    Over,
+    /// The client was answered before it had sent everything.
+    Unheard,
+    /// A head did not arrive in time.
+    HeadLate,
+}
+
+impl End {
+    fn of(watch: &Watch, done: &Result<(), hyper::Error>) -> Self {
+        match done {
+            Ok(()) if watch.is_unread() => Self::Unheard,
+            Err(error) if error.is_parse() => Self::Unheard,
+            _ => Self::Over,
+        }
+    }
+}
+
+/// Reads and forgets what a client is still sending, for a while. To close at once would make the system answer those
+/// bytes by a reset, and a reset may overtake the answer that says why.
+async fn linger(wire: &mut Wire) {
+    let _ = wire.shutdown().await;
+    let mut forgotten = vec![0; LINGER_CHUNK_BYTES];
+    let mut bytes_left = LINGER_BYTES_MAX;
+    // Late or broken, it is closed all the same.
+    let _ = tokio::time::timeout(LINGER_MAX, async {
+        while let Ok(count @ 1..) = wire.read(&mut forgotten).await {
+            bytes_left = bytes_left.saturating_sub(count);
+            if bytes_left == 0 {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// While draining, how long a client that is between two requests, or has just connected, may still bring one: its
+/// answer says `Connection: close`. Longer than any round trip that a busy client's next request is away, short beside
+/// what requests under way are given.
+pub(crate) const DRAIN_GRACE: Duration = Duration::from_millis(500);
+
+/// Most bytes read at once from a client. Each busy connection may hold this much.
+const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Up to this many header lines hyper keeps them on the stack, and a higher cap makes it allocate for every request.
+/// A lower cap is held at the door.
+const HYPER_HEADERS_MAX: usize = 100;
+
+/// A client that has not noticed the end of its connection in a second is not going to read the answer.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
+/// What fits into the socket buffers between an attentive client and us, several times over.
+const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const LINGER_CHUNK_BYTES: usize = 16 * 1024;

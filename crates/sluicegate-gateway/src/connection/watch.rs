@@ -1,0 +1,239 @@
+//! Where one client connection stands, and the deadlines that follow from it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use sluicegate::policy::checked::Deadlines;
+
+use crate::pulse::{Alarm, Attendant, Pulse, Tick, Ticks, Timed};
+
+/// One connection's watch, as its socket, its door and its bodies share it. All of them live in one task, but for an
+/// upload that outlives its answer's head.
+pub(crate) type SharedWatch = Rc<Attendant<Watch>>;
+
+/// Where a connection stands, and its alarms.
+pub(crate) struct Watch {
+    pulse: Rc<Pulse<Watch>>,
+    spans: Spans,
+    phase: Cell<Phase>,
+    draining: Cell<bool>,
+    uploading: Cell<bool>,
+    unread: Cell<bool>,
+    /// For the current phase: the first or next request, a head, an upstream's answer.
+    turn: Alarm,
+    /// For the next bytes of a request's body.
+    upload: Alarm,
+    /// For the next bytes of a response's body.
+    download: Alarm,
+    /// For the client to take some bytes.
+    write: Alarm,
+}
+
+/// What a connection is busy with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It has sent nothing yet.
+    Fresh,
+    /// A part of a request's head is here.
+    Head,
+    /// A request is being answered.
+    Answering,
+    /// Between two requests.
+    Idle,
+}
+
+/// The deadlines in ticks of one worker's pulse.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spans {
+    request_head: Ticks,
+    keep_alive: Ticks,
+    request_body_idle: Ticks,
+    response_head: Ticks,
+    response_body_idle: Ticks,
+    write_stall: Ticks,
+    drain_grace: Ticks,
+}
+
+impl Spans {
+    pub(crate) fn new(deadlines: &Deadlines, pulse: &Pulse<Watch>) -> Self {
+        Self {
+            request_head: pulse.ticks(deadlines.request_head),
+            keep_alive: pulse.ticks(deadlines.keep_alive),
+            request_body_idle: pulse.ticks(deadlines.request_body_idle),
+            response_head: pulse.ticks(deadlines.response_head),
+            response_body_idle: pulse.ticks(deadlines.response_body_idle),
+            write_stall: pulse.ticks(deadlines.write_stall),
+            drain_grace: pulse.ticks(super::DRAIN_GRACE.min(deadlines.drain / 2)),
+        }
+    }
+}
+
+impl Watch {
+    /// A connection that was just accepted: its first request is awaited.
+    pub(crate) fn new(pulse: Rc<Pulse<Watch>>, spans: Spans) -> Self {
+        let watch = Self {
+            pulse,
+            spans,
+            phase: Cell::new(Phase::Fresh),
+            draining: Cell::new(false),
+            uploading: Cell::new(false),
+            unread: Cell::new(false),
+            turn: Alarm::default(),
+            upload: Alarm::default(),
+            download: Alarm::default(),
+            write: Alarm::default(),
+        };
+        watch.turn.set(watch.pulse.now(), spans.request_head);
+        watch
+    }
+
+    pub(crate) fn now(&self) -> Tick {
+        self.pulse.now()
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Bytes came in. The deadline for a whole head runs from the first of them, however they trickle.
+    #[inline]
+    pub(crate) fn heard(&self) {
+        if matches!(self.phase.get(), Phase::Fresh | Phase::Idle) {
+            self.phase.set(Phase::Head);
+            self.turn.set(self.pulse.now(), self.spans.request_head);
+        }
+    }
+
+    /// A whole head is here, and perhaps a body behind it.
+    pub(crate) fn begin_turn(&self, has_body: bool) {
+        self.phase.set(Phase::Answering);
+        self.unread.set(has_body);
+        self.turn.clear();
+    }
+
+    /// The answer's last byte was handed over for writing.
+    pub(crate) fn end_turn(&self) {
+        self.phase.set(Phase::Idle);
+        let wait = if self.draining.get() {
+            self.spans.drain_grace
+        } else {
+            self.spans.keep_alive
+        };
+        self.turn.set(self.pulse.now(), wait);
+    }
+
+    /// The request went to an upstream server, or another part of its body did: its answer is awaited.
+    pub(crate) fn await_answer(&self) {
+        if self.phase.get() == Phase::Answering {
+            self.turn.set(self.pulse.now(), self.spans.response_head);
+        }
+    }
+
+    /// The answer's head is here.
+    pub(crate) fn answered(&self) {
+        self.turn.clear();
+    }
+
+    /// No more requests after this one. Who is between two requests may still bring one for a moment, so that a busy
+    /// client learns of the end by `Connection: close` and not by a reset.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+        if matches!(self.phase.get(), Phase::Fresh | Phase::Idle) {
+            self.turn.set(self.pulse.now(), self.spans.drain_grace);
+        }
+    }
+
+    /// Whether a request is being answered.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.phase.get() == Phase::Answering
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Whether a part of a request's body is still to be read by whoever forwards it.
+    pub(crate) fn is_uploading(&self) -> bool {
+        self.uploading.get()
+    }
+
+    pub(crate) fn set_uploading(&self, uploading: bool) {
+        self.uploading.set(uploading);
+    }
+
+    /// The last request's body was read to its end.
+    pub(crate) fn body_ended(&self) {
+        self.unread.set(false);
+    }
+
+    /// Whether the last request has a body that nobody read to its end.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.get()
+    }
+
+    pub(crate) fn turn(&self) -> &Alarm {
+        &self.turn
+    }
+
+    pub(crate) fn upload(&self) -> Wait<'_> {
+        Wait {
+            alarm: &self.upload,
+            now: self.pulse.now(),
+            span: self.spans.request_body_idle,
+        }
+    }
+
+    pub(crate) fn download(&self) -> Wait<'_> {
+        Wait {
+            alarm: &self.download,
+            now: self.pulse.now(),
+            span: self.spans.response_body_idle,
+        }
+    }
+
+    pub(crate) fn write(&self) -> Wait<'_> {
+        Wait {
+            alarm: &self.write,
+            now: self.pulse.now(),
+            span: self.spans.write_stall,
+        }
+    }
+}
+
+impl Timed for Watch {
+    fn look(&self, now: Tick) {
+        self.turn.look(now);
+        self.upload.look(now);
+        self.download.look(now);
+        self.write.look(now);
+    }
+}
+
+/// A wait that may last only so long without progress.
+pub(crate) struct Wait<'a> {
+    alarm: &'a Alarm,
+    now: Tick,
+    span: Ticks,
+}
+
+impl Wait<'_> {
+    /// There was progress.
+    #[inline]
+    pub(crate) fn progressed(&self) {
+        self.alarm.clear();
+    }
+
+    /// There is none yet: waits on, or says that it has lasted too long.
+    pub(crate) fn pending(&self, waker: &std::task::Waker) -> Result<(), TooLong> {
+        if self.alarm.has_rung() {
+            return Err(TooLong);
+        }
+        self.alarm.wakes(waker);
+        self.alarm.set_if_unset(self.now, self.span);
+        Ok(())
+    }
+}
+
+/// A wait lasted longer than its deadline.
+#[derive(Debug)]
+pub(crate) struct TooLong;

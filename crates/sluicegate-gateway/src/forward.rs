@@ -1,0 +1,98 @@
+//! Sends an admitted request to its upstream, and brings the answer back.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use sluicegate::Admitted;
+use sluicegate_tower::Admit;
+
+use crate::body::{Reply, RequestBody};
+use crate::connection::SharedWatch;
+use crate::headers::{Peer, strip_answer, strip_request, to_origin_form, write_forwarded};
+use crate::problem::Problem;
+use crate::upstream::Upstream;
+
+/// What forwarding needs to know besides the request; one for each worker.
+pub(crate) struct Switchboard {
+    /// By route: the upstream that takes it, if any.
+    pub(crate) routes: Vec<Option<usize>>,
+    pub(crate) upstreams: Vec<Upstream>,
+    /// `None` means unbounded.
+    pub(crate) body_bytes_max: Option<u64>,
+}
+
+/// Answers an admitted request, by its upstream or, where that cannot be, by a problem document.
+pub(crate) async fn forward(
+    switchboard: Rc<Switchboard>,
+    watch: SharedWatch,
+    peer: Rc<Peer>,
+    Admit { request, admitted }: Admit<Incoming>,
+) -> Result<Response<Reply>, Infallible> {
+    Ok(match switchboard.send(request, &admitted, &watch, &peer).await {
+        Ok(answer) => answer,
+        Err(problem) => problem.answer(),
+    })
+}
+
+impl Switchboard {
+    /// The proof of admission is asked for and not used up: it stays with the caller until the answer's head is here.
+    async fn send(
+        &self,
+        request: Request<Incoming>,
+        admitted: &Admitted,
+        watch: &SharedWatch,
+        peer: &Peer,
+    ) -> Result<Response<Reply>, Problem> {
+        let upstream = self.upstream(admitted).ok_or(Problem::NoRoute)?;
+        let request = self.outgoing(request, watch, peer)?;
+        let (answer, link, server) = upstream.send(request, watch).await?;
+        let (mut head, incoming) = answer.into_parts();
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for it: `Upgrade` is not passed on.
+            return Err(Problem::BadAnswer);
+        }
+        strip_answer(&mut head.headers);
+        head.version = Version::HTTP_11;
+        Ok(Response::from_parts(
+            head,
+            Reply::relay(incoming, link, server, watch.clone()),
+        ))
+    }
+
+    fn upstream(&self, admitted: &Admitted) -> Option<&Upstream> {
+        let route = admitted.route()?;
+        let upstream = self.routes.get(route.index()).copied().flatten()?;
+        self.upstreams.get(upstream)
+    }
+
+    fn outgoing(
+        &self,
+        request: Request<Incoming>,
+        watch: &SharedWatch,
+        peer: &Peer,
+    ) -> Result<Request<RequestBody>, Problem> {
+        let (mut head, incoming) = request.into_parts();
+        if self
+            .body_bytes_max
+            .is_some_and(|most| announced(&head.headers).is_some_and(|announced| announced > most))
+        {
+            return Err(Problem::BodyTooLarge);
+        }
+        strip_request(&mut head.headers);
+        write_forwarded(&mut head.headers, peer);
+        to_origin_form(&mut head.uri);
+        head.version = Version::HTTP_11;
+        Ok(Request::from_parts(
+            head,
+            RequestBody::new(incoming, self.body_bytes_max, watch.clone()),
+        ))
+    }
+}
+
+/// The length that a request's head announces for its body. hyper has refused one that is no number.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

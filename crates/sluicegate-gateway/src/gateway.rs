@@ -1,0 +1,145 @@
+//! The gateway as a value: bound, then run on threads of its own until it is told to stop.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread;
+
+use sluicegate::Limiter;
+use sluicegate::policy::Policy;
+
+use crate::connection::Traffic;
+use crate::error::{BindError, RunError};
+use crate::listen::{self, Sockets};
+use crate::shutdown::{Shutdown, Trigger, shutdown};
+use crate::worker::{Shared, runtime, work};
+
+/// The way into the gateway: [`Gateway::bind`].
+#[derive(Debug)]
+pub struct Gateway;
+
+/// A gateway that holds its addresses and serves nobody yet; clients wait in the listen queue.
+pub struct Bound {
+    shared: Shared,
+    sockets: Vec<Sockets>,
+    addresses: Vec<SocketAddr>,
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Drained {
+    /// Requests that were still under way when their time was over, and were cut off.
+    pub cut: usize,
+}
+
+impl Gateway {
+    /// Takes the addresses that the policy's `gateway` listens on, once for every worker.
+    ///
+    /// `limiter` decides every request; it has to be made of the same policy, since its routes name the upstreams.
+    ///
+    /// # Errors
+    ///
+    /// If the policy has no `gateway`, or the system refuses an address.
+    pub fn bind(policy: &Policy, limiter: Arc<Limiter>) -> Result<Bound, BindError> {
+        let gateway = policy.gateway.clone().ok_or(BindError::NoGateway)?;
+        let workers = gateway.threads.unwrap_or_else(cores).max(1);
+        let listen: Vec<_> = gateway.listen.iter().map(|listen| listen.address).collect();
+        let (sockets, addresses) = listen::bind(&listen, workers)?;
+        let shared = Shared {
+            identity: Arc::new(policy.identity.clone()),
+            routes: policy.routes.iter().map(|route| route.upstream).collect(),
+            traffic: Arc::new(Traffic::new(gateway.caps.connections)),
+            gateway: Arc::new(gateway),
+            limiter,
+        };
+        Ok(Bound {
+            shared,
+            sockets,
+            addresses,
+        })
+    }
+}
+
+impl Bound {
+    /// The addresses in the policy's order, each port 0 replaced by the port that the system chose.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Connections and bytes, counted while the gateway runs.
+    pub fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.shared.traffic)
+    }
+
+    /// Serves on one thread per worker, each named `gateway-N`, and blocks until `stop` is ordered and the drain is
+    /// over: no new connections, those in the listen queue and every request under way are served, and what is not done
+    /// by the policy's `drain` deadline is cut off.
+    ///
+    /// # Errors
+    ///
+    /// If a worker cannot start, or panics. The others are drained first.
+    pub fn run(self, stop: Shutdown) -> Result<Drained, RunError> {
+        // One worker that fails stops the others, by a second order beside the caller's.
+        let (failed, failure) = shutdown();
+        let (failed, stop) = (Arc::new(failed), stop.or(failure));
+        let threads: Vec<_> = self
+            .sockets
+            .into_iter()
+            .enumerate()
+            .map(|(worker, sockets)| {
+                let (shared, stop) = (self.shared.clone(), stop.clone());
+                let failed = FireUnlessDone {
+                    failed: Arc::clone(&failed),
+                    done: false,
+                };
+                thread::Builder::new()
+                    .name(format!("gateway-{worker}"))
+                    .spawn(move || failed.watch(|| runtime()?.block_on(work(shared, sockets, stop))))
+                    // The closure's guard was dropped with it, so that those before this one stop.
+                    .map_err(|source| RunError::Start { worker, source })
+            })
+            .collect();
+        let outcomes = threads
+            .into_iter()
+            .enumerate()
+            .map(|(worker, thread)| match thread?.join() {
+                Ok(Ok(cut)) => Ok(cut),
+                Ok(Err(source)) => Err(RunError::Start { worker, source }),
+                Err(_panic) => Err(RunError::Panicked { worker }),
+            });
+        // Every worker is waited for, also behind one that failed.
+        outcomes
+            .collect::<Vec<_>>()
+            .into_iter()
+            .try_fold(0, |cut, outcome| Ok(cut + outcome?))
+            .map(|cut| Drained { cut })
+    }
+}
+
+/// Stops the other workers if its own does not end well, be it by an error or a panic.
+struct FireUnlessDone {
+    failed: Arc<Trigger>,
+    done: bool,
+}
+
+impl FireUnlessDone {
+    fn watch<T, E>(mut self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let outcome = work();
+        self.done = outcome.is_ok();
+        outcome
+    }
+}
+
+impl Drop for FireUnlessDone {
+    fn drop(&mut self) {
+        if !self.done {
+            self.failed.fire();
+        }
+    }
+}
+
+/// One worker per core that this process may use; one where the system does not say.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}

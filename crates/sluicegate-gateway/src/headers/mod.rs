@@ -1,0 +1,9 @@
+//! What is taken out of messages on their way through, and what is written into them.
+
+mod forwarded;
+mod hop;
+mod target;
+
+pub(crate) use self::forwarded::{Peer, write_forwarded};
+pub(crate) use self::hop::{strip_answer, strip_request};
+pub(crate) use self::target::{settle_host, to_origin_form};

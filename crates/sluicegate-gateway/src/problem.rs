@@ -1,0 +1,161 @@
+//! What the gateway says by itself, besides the limiter's refusals: one table of statuses and texts.
+//!
+//! The documents follow RFC 9457. Their `type` is `about:blank`, so the title is the status's own phrase and `detail`
+//! says more; none of them repeats anything a client sent, and none names a server.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+
+/// A request that the gateway answers by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// No `Host`, more than one, or one that is no host.
+    BadHost,
+    /// A target that a gateway has no use for.
+    BadTarget,
+    /// More header lines than the cap.
+    TooManyHeaders,
+    /// No route with an upstream takes the request.
+    NoRoute,
+    /// A body above the cap.
+    BodyTooLarge,
+    /// The body stopped coming.
+    BodyLate,
+    /// The body's framing broke, or it ended early.
+    BodyBroken,
+    /// No server of the upstream could be reached.
+    Unreachable,
+    /// The server broke off, or answered with something that is not HTTP.
+    BadAnswer,
+    /// The server did not answer in time.
+    AnswerLate,
+}
+
+/// Whether the connection can serve another request after the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Keep,
+    /// The request's end is not known, or not worth waiting for.
+    Close,
+}
+
+impl Problem {
+    pub(crate) fn answer<B: From<Bytes>>(self) -> Response<B> {
+        let (status, after, document) = self.line();
+        let mut response = Response::new(B::from(Bytes::from_static(document.as_bytes())));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if after == After::Close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    const fn line(self) -> (StatusCode, After, &'static str) {
+        match self {
+            Self::BadHost => (
+                StatusCode::BAD_REQUEST,
+                After::Close,
+                r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"the request must name exactly one valid host"}"#,
+            ),
+            Self::BadTarget => (
+                StatusCode::BAD_REQUEST,
+                After::Close,
+                r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"the request's target is not one that this gateway serves"}"#,
+            ),
+            Self::TooManyHeaders => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                After::Close,
+                r#"{"type":"about:blank","title":"Request Header Fields Too Large","status":431,"detail":"the request has too many header fields"}"#,
+            ),
+            Self::NoRoute => (
+                StatusCode::NOT_FOUND,
+                After::Keep,
+                r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"no route takes this request"}"#,
+            ),
+            Self::BodyTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                After::Close,
+                r#"{"type":"about:blank","title":"Content Too Large","status":413,"detail":"the request's body is larger than this gateway takes"}"#,
+            ),
+            Self::BodyLate => (
+                StatusCode::REQUEST_TIMEOUT,
+                After::Close,
+                r#"{"type":"about:blank","title":"Request Timeout","status":408,"detail":"the request's body stopped coming"}"#,
+            ),
+            Self::BodyBroken => (
+                StatusCode::BAD_REQUEST,
+                After::Close,
+                r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"the request's body broke off or is not framed as HTTP asks"}"#,
+            ),
+            Self::Unreachable => (
+                StatusCode::BAD_GATEWAY,
+                After::Keep,
+                r#"{"type":"about:blank","title":"Bad Gateway","status":502,"detail":"no upstream server could be reached"}"#,
+            ),
+            Self::BadAnswer => (
+                StatusCode::BAD_GATEWAY,
+                After::Keep,
+                r#"{"type":"about:blank","title":"Bad Gateway","status":502,"detail":"the upstream server gave no valid answer"}"#,
+            ),
+            Self::AnswerLate => (
+                StatusCode::GATEWAY_TIMEOUT,
+                After::Keep,
+                r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"the upstream server did not answer in time"}"#,
+            ),
+        }
+    }
+}
+
+/// For a head that did not arrive in time: hyper has no request to answer, so these bytes go to the socket as they are.
+pub(crate) const HEAD_LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
+    content-type: application/problem+json\r\n\
+    cache-control: no-store\r\n\
+    connection: close\r\n\
+    content-length: 114\r\n\
+    \r\n\
+    {\"type\":\"about:blank\",\"title\":\"Request Timeout\",\"status\":408,\"detail\":\"the request's head did not arrive in time\"}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Problem; 10] = [
+        Problem::BadHost,
+        Problem::BadTarget,
+        Problem::TooManyHeaders,
+        Problem::NoRoute,
+        Problem::BodyTooLarge,
+        Problem::BodyLate,
+        Problem::BodyBroken,
+        Problem::Unreachable,
+        Problem::BadAnswer,
+        Problem::AnswerLate,
+    ];
+
+    #[test]
+    fn every_document_repeats_its_status_and_is_kept_out_of_caches() {
+        for problem in ALL {
+            let answer: Response<Bytes> = problem.answer();
+            let status = format!(r#""status":{},"#, answer.status().as_u16());
+            let body = std::str::from_utf8(answer.body()).expect("the documents are ASCII");
+            assert!(body.contains(&status), "{problem:?}: {body}");
+            assert_eq!(answer.headers()[CACHE_CONTROL], "no-store");
+            assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");
+        }
+    }
+
+    #[test]
+    fn the_answer_to_a_late_head_states_its_true_length() {
+        let text = std::str::from_utf8(HEAD_LATE).expect("the answer is ASCII");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a blank line ends the head");
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "the body has {} bytes",
+            body.len()
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! One connection to an upstream server, driven by the request that uses it.
+//!
+//! hyper's usual way is a task of its own for each connection, woken to send and waking the client's task to hand back.
+//! A request drives its connection itself here: the same bytes with two wake-ups less, and dropping the request, since
+//! its client went away, closes the connection at once.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::body::RequestBody;
+use crate::connection::SharedWatch;
+
+/// An open connection. Idle, sending, or receiving; only one request at a time.
+pub(crate) struct Link {
+    sender: SendRequest<RequestBody>,
+    wire: Connection<TokioIo<TcpStream>, RequestBody>,
+}
+
+/// Why a request got no answer on a link.
+pub(crate) enum Failure {
+    /// Nothing of it was sent: another link may take it.
+    Unsent(Box<Request<RequestBody>>),
+    /// It may have been sent, so that nobody may send it again.
+    Broken(hyper::Error),
+    /// No answer within the deadline.
+    Late,
+}
+
+impl Link {
+    /// Speaks HTTP/1.1 over a connected socket.
+    pub(crate) async fn new(stream: TcpStream) -> Result<Box<Self>, hyper::Error> {
+        let (sender, wire) = Builder::new()
+            .max_header_size(ANSWER_HEAD_BYTES_MAX)
+            .max_buf_size(READ_BUFFER_BYTES_MAX)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        Ok(Box::new(Self { sender, wire }))
+    }
+
+    /// Sends the request and drives the connection up to the answer's head.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+        watch: &SharedWatch,
+    ) -> Result<Response<Incoming>, Failure> {
+        let mut answer = pin!(self.sender.try_send_request(request));
+        watch.await_answer();
+        let wire = &mut self.wire;
+        let mut open = true;
+        let answer = std::future::poll_fn(|cx| {
+            // Once it is over, the answer or its failure lies ready.
+            open = open && Pin::new(&mut *wire).poll(cx).is_pending();
+            match answer.as_mut().poll(cx) {
+                Poll::Pending if watch.turn().has_rung() => Poll::Ready(Err(Failure::Late)),
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(answer) => Poll::Ready(answer.map_err(|mut error| match error.take_message() {
+                    Some(request) => Failure::Unsent(Box::new(request)),
+                    None => Failure::Broken(error.into_error()),
+                })),
+            }
+        })
+        .await;
+        watch.answered();
+        answer
+    }
+
+    /// Lets more of an answer's body in. Ready when the connection is over.
+    #[inline]
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.wire).poll(cx).map(|_| ())
+    }
+
+    /// Whether it may carry the next request.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    /// Goes on with an upload whose answer has already begun, in a task of its own: a client that reads nothing before
+    /// it has sent everything must not be waited for by itself. Ends with the upload, or when either side closes.
+    pub(crate) fn detach(self: Box<Self>) {
+        tokio::task::spawn_local(async move {
+            let Self { sender, wire } = *self;
+            // The answer's body tells what became of it; a failure has nobody else to go to.
+            let _ = wire.await;
+            drop(sender);
+        });
+    }
+}
+
+/// Most bytes of an answer's head; more is a bad answer. Twice what common servers will write.
+const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Most bytes read at once. Larger reads gained nothing on loopback, and each busy connection may hold this much.
+const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;

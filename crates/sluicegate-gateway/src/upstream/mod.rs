@@ -1,0 +1,208 @@
+//! Upstreams as one worker sees them: its own turns, its own connections, nothing shared and nothing locked.
+
+mod balance;
+mod link;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use http::uri::Authority;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use sluicegate::policy::checked;
+use tokio::net::TcpStream;
+
+use self::balance::Turns;
+pub(crate) use self::link::{Failure, Link};
+use crate::body::RequestBody;
+use crate::connection::SharedWatch;
+use crate::problem::Problem;
+use crate::pulse::{Pulse, Tick, Ticks, Timed};
+
+/// A named set of servers that answer the same requests.
+pub(crate) struct Upstream {
+    servers: Vec<Rc<Server>>,
+    turns: Turns,
+    connect: Duration,
+}
+
+/// One server, and the connections to it that wait for work.
+pub(crate) struct Server {
+    address: Address,
+    /// When it may be tried again, after it could not be reached.
+    rests_until: Cell<Option<Tick>>,
+    rest: Ticks,
+    idle: RefCell<Vec<Idle>>,
+    idle_max: usize,
+    idle_for: Ticks,
+}
+
+struct Idle {
+    link: Box<Link>,
+    until: Tick,
+}
+
+/// Where a server is.
+enum Address {
+    Known(SocketAddr),
+    /// Resolved whenever a connection is made.
+    Named(Authority),
+}
+
+impl Upstream {
+    pub(crate) fn new<T: Timed>(upstream: &checked::Upstream, gateway: &checked::Gateway, pulse: &Pulse<T>) -> Self {
+        let server = |server: &checked::Server| {
+            Rc::new(Server {
+                address: Address::new(&server.authority),
+                rests_until: Cell::new(None),
+                rest: pulse.ticks(REST_AFTER_FAILURE),
+                idle: RefCell::new(Vec::new()),
+                idle_max: gateway.caps.idle_per_server,
+                idle_for: pulse.ticks(gateway.deadlines.upstream_idle),
+            })
+        };
+        Self {
+            servers: upstream.servers.iter().map(server).collect(),
+            turns: Turns::new(upstream.servers.iter().map(|server| server.weight)),
+            connect: gateway.deadlines.connect,
+        }
+    }
+
+    /// Sends the request to the server whose turn it is, or to another one as long as nothing of it was sent; each
+    /// server is tried once. A failure is told as the client will read it.
+    pub(crate) async fn send(
+        &self,
+        mut request: Request<RequestBody>,
+        watch: &SharedWatch,
+    ) -> Result<(Response<Incoming>, Box<Link>, Rc<Server>), Problem> {
+        let mut tried = Tried::default();
+        while let Some(place) = self.next(&tried, watch.now()) {
+            let server = &self.servers[place];
+            while let Some(mut link) = server.idle_link() {
+                match link.send(request, watch).await {
+                    Ok(answer) => return Ok((answer, link, Rc::clone(server))),
+                    // The server closed it while it was idle.
+                    Err(Failure::Unsent(unsent)) => request = *unsent,
+                    Err(failure) => return Err(tell(&failure)),
+                }
+            }
+            if let Ok(mut link) = server.connect(self.connect).await {
+                match link.send(request, watch).await {
+                    Ok(answer) => {
+                        server.rests_until.set(None);
+                        return Ok((answer, link, Rc::clone(server)));
+                    }
+                    Err(Failure::Unsent(unsent)) => request = *unsent,
+                    Err(failure) => return Err(tell(&failure)),
+                }
+            }
+            server.rests_until.set(Some(watch.now().after(server.rest)));
+            tried.add(place);
+        }
+        Err(Problem::Unreachable)
+    }
+
+    /// Servers that rest are passed over, unless no other is left: better a slow answer than none.
+    fn next(&self, tried: &Tried, now: Tick) -> Option<usize> {
+        let untried = |place: usize| !tried.contains(place);
+        let awake = |place: usize| self.servers[place].rests_until.get().is_none_or(|until| until <= now);
+        self.turns
+            .next(|place| untried(place) && awake(place))
+            .or_else(|| self.turns.next(untried))
+    }
+
+    /// Closes connections that waited too long for work, or that the server closed. Says whether any are left.
+    pub(crate) fn tend(&self, now: Tick) -> bool {
+        let mut left = false;
+        for server in &self.servers {
+            left |= server.tend(now);
+        }
+        left
+    }
+}
+
+impl Server {
+    /// The connection that was used last: the least likely to have been closed meanwhile.
+    #[inline]
+    fn idle_link(&self) -> Option<Box<Link>> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(Idle { link, .. }) = idle.pop() {
+            if link.is_ready() {
+                return Some(link);
+            }
+        }
+        None
+    }
+
+    async fn connect(&self, within: Duration) -> io::Result<Box<Link>> {
+        let connected = tokio::time::timeout(within, async {
+            let stream = match &self.address {
+                Address::Known(address) => TcpStream::connect(address).await,
+                Address::Named(authority) => TcpStream::connect(authority.as_str()).await,
+            }?;
+            // A head and the start of its body leave in one write; waiting for more would only add delay.
+            stream.set_nodelay(true)?;
+            Link::new(stream).await.map_err(io::Error::other)
+        });
+        connected.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    /// Keeps a connection for the next request.
+    #[inline]
+    pub(crate) fn keep(&self, link: Box<Link>, now: Tick) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < self.idle_max {
+            idle.push(Idle {
+                link,
+                until: now.after(self.idle_for),
+            });
+        }
+    }
+
+    fn tend(&self, now: Tick) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        // Whoever takes a connection registers its own waker with it; until then nobody has to know.
+        let mut cx = Context::from_waker(Waker::noop());
+        idle.retain_mut(|idle| idle.until > now && idle.link.drive(&mut cx).is_pending());
+        !idle.is_empty()
+    }
+}
+
+impl Address {
+    fn new(authority: &Authority) -> Self {
+        match authority.as_str().parse() {
+            Ok(address) => Self::Known(address),
+            Err(_) => Self::Named(authority.clone()),
+        }
+    }
+}
+
+/// Which servers a request has been tried on. Allocates only once something failed.
+#[derive(Default)]
+struct Tried(Vec<usize>);
+
+impl Tried {
+    fn add(&mut self, place: usize) {
+        self.0.push(place);
+    }
+
+    fn contains(&self, place: usize) -> bool {
+        self.0.contains(&place)
+    }
+}
+
+fn tell(failure: &Failure) -> Problem {
+    match failure {
+        Failure::Late => Problem::AnswerLate,
+        Failure::Unsent(_) => Problem::Unreachable,
+        Failure::Broken(error) => crate::body::fault_of(error).unwrap_or(Problem::BadAnswer),
+    }
+}
+
+/// How long a server that could not be reached is passed over while others can. Long enough that a dead server costs
+/// one request in thousands a connection attempt, short enough that a restarted one is back within a breath.
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(2);
