@@ -270,7 +270,7 @@ fn idle_cells_are_freed_and_live_ones_never() {
         );
     }
     let later = start.saturating_add(Duration::from_secs(2));
-    let freed: usize = (0..64).map(|_| table.clean(64, later).freed).sum();
+    let freed: usize = (0..64).map(|_| table.clean(64, later)).sum();
     assert_eq!((freed, table.fill().owned), (500, 500));
     for number in (1..1000).step_by(2) {
         let standing = table.charge(bucket, Key::Hash(key(&hasher, number)), Cost::ZERO, later);

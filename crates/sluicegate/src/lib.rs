@@ -39,7 +39,7 @@ mod route;
 pub mod secret;
 mod told;
 
-pub use limiter::{Admitted, Check, Decision, Limiter, LimiterError, Outcome, Ticket};
+pub use limiter::{Admitted, Check, Cleaner, Decision, Limiter, LimiterError, Outcome, Ticket};
 pub use request::{Request, canonical_host};
 pub use route::RouteId;
 pub use sluicegate_core::{Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};

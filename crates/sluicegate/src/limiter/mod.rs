@@ -1,5 +1,6 @@
 //! The limiter: a policy, made ready to decide.
 
+mod cleaner;
 mod keys;
 mod outcome;
 
@@ -12,8 +13,7 @@ use sluicegate_core::{
     Cost, KeyHash, KeyHasher, Mode, PartKind, RULES_MAX, Reason, Report, Retry, RuleId, RuleState, Secret,
 };
 use sluicegate_state::{
-    AnyClock, BUCKETS_MAX, BucketId, BucketSpec, Charge, Cleaned, Clock, Key, Overflow, Standing, Table, TableError,
-    Taken,
+    AnyClock, BUCKETS_MAX, BucketId, BucketSpec, Charge, Clock, Key, Overflow, Standing, Table, TableError, Taken,
 };
 
 use crate::address;
@@ -24,6 +24,7 @@ use crate::route::{RouteId, Routes};
 use crate::told::{Announcer, Refusal, Refused, Wire};
 use keys::{Keys, Missing, RuleKey};
 
+pub use cleaner::Cleaner;
 pub use outcome::{Admitted, Decision, Outcome, Ticket};
 
 /// Decides, for every request, whether it keeps to the policy's limits.
@@ -211,9 +212,9 @@ impl Limiter {
         &self.table
     }
 
-    /// Frees idle cells, among the next `cells` of the table after those of the last call. For a thread beside the
-    /// traffic; see [`Table::clean`].
-    pub fn clean(&self, cells: usize) -> Cleaned {
+    /// Frees idle cells, among the next `cells` of the table after those of the last call, and tells how many. A
+    /// [`Cleaner`] does this beside the traffic; see [`Table::clean`].
+    pub fn clean(&self, cells: usize) -> usize {
         self.table.clean(cells, self.clock.now())
     }
 
