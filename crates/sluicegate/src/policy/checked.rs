@@ -214,7 +214,7 @@ pub enum ForwardedHeader {
 pub struct Route {
     /// Unique among routes; printable ASCII.
     pub name: String,
-    /// Methods that belong; empty means every method. `GET` takes in `HEAD`.
+    /// Methods that belong; empty means every method. `GET` takes in `HEAD`, unless a route names that.
     pub methods: Vec<Method>,
     /// Canonical hosts that belong (`*.example.com` takes in any name below); empty means every host.
     pub hosts: Vec<String>,

@@ -54,7 +54,7 @@ struct Mark {
 #[derive(Debug)]
 pub(super) struct Findings<'t> {
     file: &'t str,
-    text: &'t str,
+    lines: Vec<&'t str>,
     marks: Vec<Mark>,
     faults: Vec<Fault>,
     faults_omitted: usize,
@@ -65,7 +65,7 @@ impl<'t> Findings<'t> {
     pub(super) fn new(file: &'t str, text: &'t str) -> Self {
         Self {
             file,
-            text,
+            lines: text.lines().collect(),
             marks: Vec::new(),
             faults: Vec::new(),
             faults_omitted: 0,
@@ -219,10 +219,8 @@ impl<'t> Findings<'t> {
     }
 
     fn source_line(&self, at: At) -> String {
-        self.text
-            .lines()
-            .nth(at.line as usize - 1)
-            .map(|line| line.chars().take(SOURCE_LINE_MAX).collect())
+        let line = self.lines.get(at.line as usize - 1);
+        line.map(|line| line.chars().take(SOURCE_LINE_MAX).collect())
             .unwrap_or_default()
     }
 }

@@ -5,6 +5,7 @@
 
 mod advice;
 mod gateway;
+mod reach;
 mod routes;
 mod rules;
 
