@@ -40,7 +40,7 @@ impl Policy {
     /// let faults = Policy::parse("policy.yaml", text).expect_err("there is no such unit");
     /// assert_eq!(
     ///     faults.to_string(),
-    ///     "policy.yaml:3:42: rules[0].limit: \"5/fortnight\" is not a limit: no such unit of time in \"fortnight\"; \
+    ///     "policy.yaml:3:40: rules[0].limit: \"5/fortnight\" is not a limit: no such unit of time in \"fortnight\"; \
     ///      use ms, s, min, h, d or w, or their long names"
     /// );
     /// ```
