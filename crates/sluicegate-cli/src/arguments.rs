@@ -1,0 +1,204 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::exit::EXIT_CODES;
+
+/// Decides for every request that reaches an API whether it passes now.
+///
+/// Reads one policy file: who is limited, to how much, and where requests go. `sluicegate demo` shows it at work
+/// without one.
+#[derive(Debug, Parser)]
+#[command(name = "sluicegate", version, after_help = after_help())]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the gateway that a policy file describes
+    Run(Run),
+    /// Check a policy file and say what its rules allow
+    Check(Check),
+    /// Watch good clients pass and a bad one be refused, without a policy file
+    Demo(Demo),
+    /// Print the JSON Schema of the policy file, for editors
+    Schema,
+    /// Print the version
+    Version(Version),
+    /// Print completions for a shell
+    Completions(Completions),
+}
+
+/// Start the gateway that a policy file describes.
+///
+/// The first SIGTERM or Ctrl-C drains: listeners close, requests under way are finished within the policy's drain
+/// deadline. A second one ends the process at once.
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct Run {
+    /// The policy file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Log in JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Check a policy file and say what its rules allow.
+///
+/// Every fault is shown at once, with its place and its remedy.
+#[derive(Debug, Args)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub(crate) struct Check {
+    /// The policy file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Take warnings for faults
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Answer with one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Watch good clients pass and a bad one be refused, without a policy file.
+///
+/// Starts a small upstream, the gateway with a built-in policy, and three clients, each with a loopback address of its
+/// own: one stays below its limit, one sends bursts, one asks as fast as it can. Ends with who asked, passed and was
+/// refused, beside what the limit allowed.
+#[derive(Debug, Args)]
+#[command(after_help = DEMO_EXAMPLES)]
+pub(crate) struct Demo {
+    /// End by itself after this long, such as 10s or 2min; without it, on q or Ctrl-C
+    #[arg(long = "for", value_name = "TIME", value_parser = span)]
+    pub(crate) length: Option<Duration>,
+    /// The gateway's port; without it 8080, or a free one where that is taken
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// Print the built-in policy and end
+    #[arg(long)]
+    pub(crate) print_policy: bool,
+    /// Answer with one JSON object at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Version {
+    /// Answer with one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_EXAMPLES)]
+pub(crate) struct Completions {
+    /// For which shell
+    pub(crate) shell: Shell,
+}
+
+/// A whole number and a unit, from a second to a day.
+fn span(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (count, unit) = text.split_at(digits);
+    let count: u64 = count
+        .parse()
+        .map_err(|_| format!("needs a whole number and a unit, such as 10s; {SPAN_UNITS}"))?;
+    let seconds = match unit.trim_start() {
+        "s" => count,
+        "min" => count.saturating_mul(60),
+        "h" => count.saturating_mul(3600),
+        _ => return Err(format!("has the unit {unit:?}; {SPAN_UNITS}")),
+    };
+    let length = Duration::from_secs(seconds);
+    if length < LENGTH_MIN || length > LENGTH_MAX {
+        return Err("is out of range; the least is 1s, the most 24h".to_owned());
+    }
+    Ok(length)
+}
+
+const SPAN_UNITS: &str = "units are s, min and h";
+
+/// Below a second the clients have hardly begun.
+const LENGTH_MIN: Duration = Duration::from_secs(1);
+/// What runs longer is no demo; leave `--for` out.
+const LENGTH_MAX: Duration = Duration::from_hours(24);
+
+fn after_help() -> String {
+    format!("{EXAMPLES}\n\n{EXIT_CODES}")
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sluicegate demo --for 10s           good clients pass, a bad one is refused
+  sluicegate check policy.yaml        every fault with its place and remedy
+  sluicegate run -c policy.yaml       start the gateway
+
+Logs go to standard error; SLUICEGATE_LOG sets what is logged (error, warn, info, debug or
+per module, such as warn,sluicegate_gateway=debug).";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  sluicegate run -c policy.yaml
+  sluicegate run -c policy.yaml --json 2>> sluicegate.log
+  kill -TERM PID                      drain, then end with 0";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  sluicegate check policy.yaml
+  sluicegate check --strict policy.yaml && systemctl restart sluicegate
+  sluicegate check --json policy.yaml | jq .faults";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  sluicegate demo                     watch until q
+  sluicegate demo --for 10s           end by itself; 0 if every limit was held
+  sluicegate demo --for 10s --json | jq .clients
+  sluicegate demo --print-policy > policy.yaml";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  sluicegate completions bash > /etc/bash_completion.d/sluicegate
+  sluicegate completions zsh  > ~/.zfunc/_sluicegate
+  sluicegate completions fish > ~/.config/fish/completions/sluicegate.fish";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_span_is_a_whole_number_and_a_unit_within_bounds() {
+        for (text, seconds) in [("1s", 1), ("10s", 10), ("10 s", 10), ("2min", 120), ("24h", 86_400)] {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "10",
+            "s",
+            "0s",
+            "25h",
+            "-1s",
+            "1.5s",
+            "10m",
+            "10ms",
+            "99999999999999999999s",
+            "18446744073709551615h",
+            "١s",
+        ] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+}

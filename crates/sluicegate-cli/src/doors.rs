@@ -1,0 +1,157 @@
+//! The doors that a policy opens, shared by `run` and `demo`: the gateway on threads of its own, the admin listener on
+//! another, and the limiter behind them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::Context;
+use sluicegate::policy::Policy;
+use sluicegate::{Cleaner, Limiter, secret};
+use sluicegate_admin::{Admin, AdminError, BuildSource, Console, LimiterSource, Readiness, Source};
+use sluicegate_gateway::{Drained, Gateway, RunError, Trigger, shutdown};
+use sluicegate_state::SystemClock;
+use tokio::sync::oneshot;
+
+use crate::traffic::TrafficSource;
+use crate::version::VERSION;
+use crate::worker::Worker;
+
+/// Everything that a policy opens, open. Dropping it orders the gateway to drain and waits for nothing.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    gateway: Vec<SocketAddr>,
+    admin: Option<OpenAdmin>,
+    readiness: Readiness,
+    drain: Trigger,
+    end: End,
+    _cleaner: Cleaner,
+}
+
+#[derive(Debug)]
+struct OpenAdmin {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    worker: Worker<Result<(), AdminError>>,
+}
+
+/// How the gateway ended, once it has.
+#[derive(Debug)]
+enum End {
+    Awaited(oneshot::Receiver<Result<Drained, RunError>>),
+    /// `None` where its thread broke off, or somebody has asked before.
+    Come(Option<Result<Drained, RunError>>),
+}
+
+impl Doors {
+    /// Binds every listener, and serves on all of them once all are bound.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be had, the secret cannot be kept, or the table's memory is not there.
+    pub(crate) fn open(policy: &Policy) -> anyhow::Result<Self> {
+        let secret = match &policy.state.directory {
+            Some(directory) => secret::load_or_generate(directory),
+            None => secret::generate(),
+        };
+        let limiter = Limiter::new(policy, &secret?, SystemClock::new()).context("the policy cannot be put to work")?;
+        let limiter = Arc::new(limiter);
+        let readiness = Readiness::new();
+
+        let gateway = Gateway::bind(policy, Arc::clone(&limiter))?;
+        let addresses = gateway.addresses().to_vec();
+        let sources: Vec<Arc<dyn Source>> = vec![
+            Arc::new(BuildSource::new(VERSION)),
+            Arc::new(TrafficSource::new(gateway.traffic())),
+            // Last, since it is the one that a large policy overruns the bound of a scrape with.
+            Arc::new(LimiterSource::new(policy, Arc::clone(&limiter))),
+        ];
+        let console = Console::new(sources, readiness.clone());
+        let admin = policy
+            .admin
+            .listen
+            .map(|address| OpenAdmin::open(address, console))
+            .transpose()?;
+
+        let cleaner = Cleaner::start(limiter).context("the cleaner has no thread")?;
+        let (drain, ordered) = shutdown();
+        let (tell, told) = oneshot::channel();
+        thread::Builder::new()
+            .name("gateway".to_owned())
+            // Nobody may wait for it any more: then nobody needs to know.
+            .spawn(move || drop(tell.send(gateway.run(ordered))))
+            .context("the gateway has no thread")?;
+        readiness.ready();
+        Ok(Self {
+            gateway: addresses,
+            admin,
+            readiness,
+            drain,
+            end: End::Awaited(told),
+            _cleaner: cleaner,
+        })
+    }
+
+    /// Every listener by the name of its door.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let gateway = self.gateway.iter().map(|address| ("gateway", *address));
+        gateway.chain(self.admin_address().map(|address| ("admin", address)))
+    }
+
+    /// The gateway's first listener.
+    pub(crate) fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway.first().copied()
+    }
+
+    /// `None` where the policy turns it off.
+    pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
+    }
+
+    /// Waits until the gateway has ended. May be dropped and called again.
+    pub(crate) async fn ended(&mut self) {
+        if let End::Awaited(told) = &mut self.end {
+            self.end = End::Come(told.await.ok());
+        }
+    }
+
+    /// Asks for no more traffic, and orders the gateway to finish what is under way.
+    pub(crate) fn drain(&self) {
+        self.readiness.draining();
+        self.drain.fire();
+    }
+
+    /// Waits until the gateway has ended, then closes the admin listener, which tells of the drain to its end.
+    ///
+    /// # Errors
+    ///
+    /// When the gateway or the admin listener failed.
+    pub(crate) async fn closed(&mut self) -> anyhow::Result<Drained> {
+        self.ended().await;
+        let drained = match &mut self.end {
+            End::Come(outcome) => outcome.take().context("the gateway broke off; please report this")??,
+            End::Awaited(_) => anyhow::bail!("the gateway has not ended; please report this"),
+        };
+        if let Some(OpenAdmin { stop, worker, .. }) = self.admin.take() {
+            // It may have ended by an error; joining says which.
+            let _ = stop.send(());
+            worker.join()??;
+        }
+        Ok(drained)
+    }
+}
+
+impl OpenAdmin {
+    fn open(address: SocketAddr, console: Console) -> anyhow::Result<Self> {
+        let admin = Admin::bind(address)?;
+        let address = admin.address();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let worker = Worker::start("admin", move || {
+            admin.serve(console, async {
+                // Also when the sender is gone.
+                let _ = stopped.await;
+            })
+        })?;
+        Ok(Self { address, stop, worker })
+    }
+}

@@ -1,0 +1,178 @@
+//! `sluicegate run`: the gateway that a policy file describes, until it is told to stop.
+
+use std::path::Path;
+
+use sluicegate::policy::{Fault, Policy, PolicyError, Warning};
+use tracing::level_filters::LevelFilter;
+
+use crate::arguments::Run;
+use crate::check::UNREADABLE_REMEDY;
+use crate::doors::Doors;
+use crate::environment::Environment;
+use crate::excerpt::{Excerpt, Shown};
+use crate::exit::Exit;
+use crate::logging::{self, Form};
+use crate::signals::Stops;
+use crate::worker;
+
+/// Runs until a signal, then drains.
+///
+/// # Errors
+///
+/// When something outside refuses, such as an address in use. A policy with faults is no error but [`Exit::Faulty`].
+pub(crate) fn run(arguments: &Run, environment: &dyn Environment) -> anyhow::Result<Exit> {
+    let Some(file) = &arguments.config else {
+        eprint!("{WITHOUT_FILE}");
+        return Ok(Exit::Usage);
+    };
+    let form = if arguments.json { Form::Json } else { Form::Text };
+    logging::start(form, LevelFilter::INFO, environment)?;
+    match (run_file(file, form), form) {
+        (Err(error), Form::Json) => {
+            tracing::error!("{error:#}");
+            Ok(Exit::Failed)
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+fn run_file(file: &Path, form: Form) -> anyhow::Result<Exit> {
+    let (policy, warnings) = match Policy::load(file) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            tell(error, form);
+            return Ok(Exit::Faulty);
+        }
+    };
+    if policy.gateway.is_none() {
+        tell_whole(
+            &format!("{} has no gateway, so there is nothing to run", file.display()),
+            NO_GATEWAY_REMEDY,
+            form,
+        );
+        return Ok(Exit::Faulty);
+    }
+    for Warning {
+        line,
+        column,
+        place,
+        text,
+        remedy,
+        ..
+    } in &warnings
+    {
+        tracing::warn!(line, column, place, remedy, "{text}");
+    }
+    worker::runtime()?.block_on(serve(&policy, form))
+}
+
+async fn serve(policy: &Policy, form: Form) -> anyhow::Result<Exit> {
+    // Before the doors open: a signal that comes early drains them like any other.
+    let mut stops = Stops::listen()?;
+    let mut doors = Doors::open(policy)?;
+    for (door, address) in doors.listeners() {
+        match form {
+            Form::Text => eprintln!("{door} listens on http://{address}"),
+            Form::Json => tracing::info!(door, %address, "listening"),
+        }
+    }
+    tokio::select! {
+        signal = stops.next() => tracing::info!(signal, "draining; a second signal ends at once"),
+        // Nobody told it to, so it failed; closing says why.
+        () = doors.ended() => {}
+    }
+    doors.drain();
+    tokio::select! {
+        drained = doors.closed() => match drained?.cut {
+            0 => Ok(Exit::Success),
+            requests => {
+                tracing::warn!(requests, "cut off at the drain deadline");
+                Ok(Exit::CutShort)
+            }
+        },
+        signal = stops.next() => {
+            tracing::warn!(signal, "ended at once; requests under way were cut off");
+            Ok(Exit::CutShort)
+        }
+    }
+}
+
+/// Says on standard error why a file gives no policy: as a compiler does, or as log lines.
+fn tell(error: PolicyError, form: Form) {
+    match (error, form) {
+        (PolicyError::Faulty(faults), Form::Text) => {
+            for fault in &faults {
+                eprintln!("{}", Excerpt::from(fault));
+            }
+            if faults.omitted() > 0 {
+                eprintln!("and {} more faults", faults.omitted());
+            }
+        }
+        (PolicyError::Faulty(faults), Form::Json) => {
+            for Fault {
+                file,
+                line,
+                column,
+                place,
+                problem,
+                remedy,
+                ..
+            } in &faults
+            {
+                tracing::error!(file, line, column, place, remedy, "{problem}");
+            }
+        }
+        (unreadable, form) => tell_whole(
+            &format!("{:#}", anyhow::Error::from(unreadable)),
+            UNREADABLE_REMEDY,
+            form,
+        ),
+    }
+}
+
+/// Says what is wrong with the file as a whole.
+fn tell_whole(problem: &str, remedy: &str, form: Form) {
+    match form {
+        Form::Text => eprintln!("error: {}\n = remedy: {remedy}", Shown(problem)),
+        Form::Json => tracing::error!(remedy, "{problem}"),
+    }
+}
+
+const NO_GATEWAY_REMEDY: &str = "add `gateway` with an address to listen on and an upstream";
+
+const WITHOUT_FILE: &str = "\
+error: `sluicegate run` needs a policy file
+
+To see limits at work without one:
+  sluicegate demo
+
+To put the gateway in front of a server on port 9001, save this as policy.yaml:
+
+  version: 1
+  gateway:
+    listen: [ { address: 127.0.0.1:8080 } ]
+    upstreams: { api: { servers: [\"127.0.0.1:9001\"] } }
+  routes:
+    - { name: everything, path: \"/{*rest}\", upstream: api }
+  rules:
+    - { name: per-client, key: ip, limit: 5/s burst 10 }
+
+and then:
+  sluicegate check policy.yaml
+  sluicegate run -c policy.yaml
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_shown_to_beginners_has_neither_faults_nor_warnings() {
+        let indented = WITHOUT_FILE
+            .lines()
+            .filter(|line| line.starts_with("  ") && !line.starts_with("  sluicegate"));
+        let text: String = indented.flat_map(|line| [&line[2..], "\n"]).collect();
+        let (policy, warnings) = Policy::parse("shown", &text).expect("no faults");
+        assert_eq!((policy.rules.len(), warnings), (1, Vec::new()));
+    }
+}

@@ -1,0 +1,327 @@
+//! The command as a user runs it, where no door has to be opened.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+const GOOD: &str = "\
+version: 1
+gateway:
+  listen: [ { address: 127.0.0.1:0 } ]
+  upstreams: { api: { servers: [\"127.0.0.1:9001\"] } }
+admin: { listen: 127.0.0.1:0 }
+routes:
+  - { name: everything, path: \"/{*rest}\", upstream: api }
+rules:
+  - { name: per-client, key: ip, limit: 300 per 1min burst 10 }
+  - { name: tried, key: [ip, route], limit: 1/s, enforce: 0%, overflow: closed }
+";
+
+/// Two faults, on lines 3 and 4.
+const BAD: &str = "\
+version: 1
+rules:
+  - { name: a, key: ip, limit: 5/fortnight }
+  - { name: b, key: ip, limit: 0/s }
+";
+
+/// Keyed only on what a client types.
+const DOUBTFUL: &str = "\
+version: 1
+rules:
+  - { name: per-key, key: header.x-api-key, limit: 5/s }
+";
+
+struct Answer {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn sluicegate(arguments: &[&str]) -> Answer {
+    let output = Command::cargo_bin("sluicegate")
+        .expect("built")
+        .args(arguments)
+        .output()
+        .expect("runs");
+    Answer {
+        code: output.status.code().expect("no signal"),
+        out: String::from_utf8(output.stdout).expect("text"),
+        err: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+fn policy(folder: &TempDir, text: &str) -> PathBuf {
+    let path = folder.path().join("policy.yaml");
+    fs::write(&path, text).expect("a file of ours");
+    path
+}
+
+fn check(text: &str, options: &[&str]) -> Answer {
+    let folder = TempDir::new().expect("a folder");
+    let path = policy(&folder, text);
+    let mut arguments = vec!["check", as_str(&path)];
+    arguments.extend(options);
+    sluicegate(&arguments)
+}
+
+fn as_str(path: &Path) -> &str {
+    path.to_str().expect("a plain path")
+}
+
+#[test]
+fn run_without_a_file_says_what_to_do_next() {
+    let answer = sluicegate(&["run"]);
+    assert_eq!((answer.code, answer.out.as_str()), (2, ""));
+    for hint in [
+        "sluicegate demo",
+        "sluicegate run -c policy.yaml",
+        "version: 1",
+        "limit: 5/s burst 10",
+    ] {
+        assert!(answer.err.contains(hint), "no {hint:?} in:\n{}", answer.err);
+    }
+}
+
+#[test]
+fn run_shows_every_fault_with_its_line_and_ends_with_1() {
+    let folder = TempDir::new().expect("a folder");
+    let path = policy(&folder, BAD);
+    let answer = sluicegate(&["run", "-c", as_str(&path)]);
+    assert_eq!(answer.code, 1);
+    for shown in [
+        "policy.yaml:3:",
+        "5/fortnight }",
+        "policy.yaml:4:",
+        "rules[1].limit",
+        "^",
+        "= remedy:",
+    ] {
+        assert!(answer.err.contains(shown), "no {shown:?} in:\n{}", answer.err);
+    }
+}
+
+#[test]
+fn run_logs_faults_as_json_when_asked() {
+    let folder = TempDir::new().expect("a folder");
+    let path = policy(&folder, BAD);
+    let answer = sluicegate(&["run", "-c", as_str(&path), "--json"]);
+    assert_eq!(answer.code, 1);
+    let lines: Vec<_> = answer.err.lines().map(json).collect();
+    let places: Vec<_> = lines.iter().map(|line| (&line["line"], &line["place"])).collect();
+    assert_eq!(
+        places,
+        [
+            (&3.into(), &"rules[0].limit".into()),
+            (&4.into(), &"rules[1].limit".into())
+        ]
+    );
+}
+
+#[test]
+fn a_policy_without_a_gateway_gives_nothing_to_run() {
+    let folder = TempDir::new().expect("a folder");
+    let path = policy(&folder, "version: 1\n");
+    let answer = sluicegate(&["run", "-c", as_str(&path)]);
+    assert_eq!(answer.code, 1);
+    assert!(answer.err.contains("gateway"), "{}", answer.err);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_with_what_the_system_said() {
+    for arguments in [
+        &["run", "-c", "/nowhere/policy.yaml"][..],
+        &["check", "/nowhere/policy.yaml"],
+    ] {
+        let answer = sluicegate(arguments);
+        let told = answer.out + &answer.err;
+        assert_eq!(answer.code, 1);
+        assert!(
+            told.contains("/nowhere/policy.yaml") && told.contains("No such file"),
+            "{told}"
+        );
+        assert!(told.contains("remedy"), "{told}");
+    }
+}
+
+#[test]
+fn an_address_that_others_can_reach_is_refused_for_admin() {
+    let folder = TempDir::new().expect("a folder");
+    let path = policy(
+        &folder,
+        &GOOD.replace("admin: { listen: 127.0.0.1:0 }", "admin: { listen: 0.0.0.0:0 }"),
+    );
+    let answer = sluicegate(&["run", "-c", as_str(&path)]);
+    assert_eq!(answer.code, 1);
+    assert!(
+        answer.err.contains("other machines") && answer.err.contains("127.0.0.1"),
+        "{}",
+        answer.err
+    );
+}
+
+#[test]
+fn check_tells_what_each_rule_allows() {
+    let answer = check(GOOD, &[]);
+    assert_eq!((answer.code, answer.err.as_str()), (0, ""));
+    // The limit in its shortest form; one every 200 ms; 10 at once; 310 in any minute.
+    let row = answer
+        .out
+        .lines()
+        .find(|line| line.contains("per-client"))
+        .expect("a line for the rule");
+    let words: Vec<&str> = row.split_whitespace().collect();
+    assert!(
+        row.contains("burst 10") && words.contains(&"200ms") && words.contains(&"310"),
+        "{row}"
+    );
+    let row = answer
+        .out
+        .lines()
+        .find(|line| line.contains("tried"))
+        .expect("a line for the rule");
+    assert!(
+        row.contains("ip, route") && row.contains("no (shadow)") && row.ends_with("refused"),
+        "{row}"
+    );
+}
+
+#[test]
+fn check_answers_programs_with_the_same() {
+    let answer = check(GOOD, &["--json"]);
+    assert_eq!(answer.code, 0);
+    let report = json(&answer.out);
+    assert_eq!(report["ok"], true);
+    assert_eq!(report["rules"][0]["emission_interval_ns"], 200_000_000);
+    assert_eq!(report["rules"][0]["burst"], 10);
+    assert_eq!(report["rules"][0]["minute"], 310);
+    assert_eq!(report["rules"][1]["enforce_percent"], 0);
+
+    let answer = check(BAD, &["--json"]);
+    assert_eq!(answer.code, 1);
+    let report = json(&answer.out);
+    assert_eq!(report["ok"], false);
+    assert_eq!(report["faults"].as_array().map(Vec::len), Some(2));
+    assert_eq!(report["faults"][0]["line"], 3);
+    assert!(report["faults"][0]["remedy"].is_string());
+}
+
+#[test]
+fn check_ends_with_1_on_faults_and_counts_them() {
+    let answer = check(BAD, &[]);
+    assert_eq!(answer.code, 1);
+    assert!(answer.out.contains("2 faults"), "{}", answer.out);
+}
+
+#[test]
+fn warnings_pass_unless_strict() {
+    let answer = check(DOUBTFUL, &[]);
+    assert_eq!(answer.code, 0, "{}", answer.out);
+    assert!(
+        answer.out.contains("warning: ") && answer.out.contains("1 warning"),
+        "{}",
+        answer.out
+    );
+    let answer = check(DOUBTFUL, &["--strict"]);
+    assert_eq!(answer.code, 1, "{}", answer.out);
+    assert!(answer.out.contains("--strict"), "{}", answer.out);
+    assert_eq!(check(GOOD, &["--strict"]).code, 0);
+}
+
+#[test]
+fn the_schema_is_an_object_that_names_the_rules() {
+    let answer = sluicegate(&["schema"]);
+    assert_eq!(answer.code, 0);
+    let schema = json(&answer.out);
+    assert!(schema["$schema"].is_string());
+    assert!(schema["properties"]["rules"].is_object(), "{schema}");
+}
+
+#[test]
+fn the_version_is_told_to_people_and_programs() {
+    let version = env!("CARGO_PKG_VERSION");
+    for arguments in [&["version"][..], &["--version"], &["-V"]] {
+        let answer = sluicegate(arguments);
+        assert_eq!(answer.code, 0);
+        assert!(
+            answer.out.starts_with(&format!("sluicegate {version}")),
+            "{}",
+            answer.out
+        );
+    }
+    assert_eq!(json(&sluicegate(&["version", "--json"]).out)["version"], version);
+}
+
+#[test]
+fn every_shell_gets_completions() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let answer = sluicegate(&["completions", shell]);
+        assert_eq!(answer.code, 0);
+        assert!(
+            answer.out.contains("sluicegate") && answer.out.contains("demo"),
+            "{shell}: {}",
+            answer.out
+        );
+    }
+}
+
+#[test]
+fn the_command_line_is_refused_with_2_where_it_is_not_understood() {
+    for arguments in [
+        &[][..],
+        &["dance"],
+        &["check"],
+        &["run", "--fast"],
+        &["demo", "--for", "10"],
+        &["demo", "--for", "0s"],
+        &["demo", "--port", "65536"],
+        &["completions", "tcsh"],
+    ] {
+        let answer = sluicegate(arguments);
+        assert_eq!((answer.code, answer.out.as_str()), (2, ""), "{arguments:?}");
+        assert!(!answer.err.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_names_the_exit_codes_and_gives_examples() {
+    for arguments in [&["--help"][..], &["-h"], &["help"]] {
+        let answer = sluicegate(arguments);
+        assert_eq!(answer.code, 0);
+        for part in ["Examples:", "Exit codes:", "  4  demo"] {
+            assert!(answer.out.contains(part), "no {part:?} in:\n{}", answer.out);
+        }
+    }
+    for command in ["run", "check", "demo", "completions"] {
+        let answer = sluicegate(&[command, "--help"]);
+        assert_eq!(answer.code, 0);
+        assert!(answer.out.contains("Examples:"), "{command}: {}", answer.out);
+    }
+}
+
+#[test]
+fn the_documentation_lists_the_same_exit_codes_as_help() {
+    let help = sluicegate(&["--help"]).out;
+    let codes = help.lines().skip_while(|line| *line != "Exit codes:").skip(1);
+    let codes: Vec<(&str, &str)> = codes.filter_map(|line| line.trim().split_once("  ")).collect();
+    assert_eq!(codes.len(), 6, "{help}");
+    let documented = include_str!("../../../docs/cli.md").replace('`', "");
+    for (code, meaning) in codes {
+        let row = format!("| {code} | {} |", meaning.replace('`', ""));
+        assert!(documented.contains(&row), "docs/cli.md has no row {row:?}");
+    }
+}
+
+#[test]
+fn the_demos_policy_is_one_that_check_accepts() {
+    let answer = sluicegate(&["demo", "--print-policy"]);
+    assert_eq!(answer.code, 0);
+    let checked = check(&answer.out, &["--strict"]);
+    assert_eq!(checked.code, 0, "{}", checked.out);
+}
