@@ -1,0 +1,189 @@
+//! A running `sluicegate`, an upstream that answers when told, and the few words of HTTP that tests need.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+use tempfile::TempDir;
+
+/// The command under test.
+pub(crate) fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+}
+
+/// `sluicegate run` with its doors open; killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    pub(crate) gateway: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Running {
+    /// Starts it on free ports, with `rest` appended to the policy, and returns when every listener is named.
+    pub(crate) fn start(upstream: SocketAddr, rest: &str) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("policy.yaml");
+        fs::write(&path, policy(upstream, rest)).expect("a file of ours");
+        let mut child = binary()
+            .args(["run", "-c"])
+            .arg(&path)
+            .env("SLUICEGATE_LOG", "trace")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("built");
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let gateway = address(&mut stderr, "gateway listens on http://");
+        let admin = address(&mut stderr, "admin listens on http://");
+        Self {
+            child,
+            stderr,
+            gateway,
+            admin,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.child.id().to_string())
+            .status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    /// Waits for `/readyz` to tell of `stage`.
+    pub(crate) fn wait_for_stage(&self, stage: &str) {
+        // A liveness poll: each turn is one exchange, and the test runner ends what never comes.
+        while !get(self.admin, "/readyz").1.contains(&format!("\"stage\":\"{stage}\"")) {
+            thread::yield_now();
+        }
+    }
+
+    /// Waits for the end; gives back the exit code and the rest of standard error.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).expect("text");
+        (self.child.wait().expect("a child").code(), rest)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already in a test that went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A policy for one upstream and free ports; `rest` continues `gateway` first, then the top level.
+pub(crate) fn policy(upstream: SocketAddr, rest: &str) -> String {
+    format!(
+        "\
+version: 1
+admin: {{ listen: 127.0.0.1:0 }}
+state: {{ memory: 1MiB }}
+routes:
+  - {{ name: everything, path: \"/{{*rest}}\", upstream: api }}
+rules:
+  - {{ name: per-client, key: ip, limit: 2 per 1d }}
+gateway:
+  listen: [ {{ address: 127.0.0.1:0 }} ]
+  upstreams: {{ api: {{ servers: [\"{upstream}\"] }} }}
+{rest}"
+    )
+}
+
+fn address(lines: &mut impl BufRead, before: &str) -> SocketAddr {
+    loop {
+        let mut line = String::new();
+        assert_ne!(
+            lines.read_line(&mut line).expect("text"),
+            0,
+            "it ended before {before:?}"
+        );
+        if let Some(address) = line.trim_end().strip_prefix(before) {
+            return address.parse().expect("an address");
+        }
+    }
+}
+
+/// An upstream that answers each request when it is let.
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
+    /// One for each request that arrives.
+    pub(crate) arrived: Receiver<()>,
+    /// Each lets one answer go.
+    pub(crate) answer: Sender<()>,
+}
+
+impl Upstream {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (arrive, arrived) = channel();
+        let (answer, answers) = channel();
+        thread::spawn(move || {
+            // One connection at a time is enough: the tests send one request after the other.
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.expect("accepted"));
+                let mut line = String::new();
+                while stream.read_line(&mut line).is_ok_and(|read| read > 2) {
+                    line.clear();
+                }
+                // The test is over when nobody listens.
+                if arrive.send(()).is_err() || answers.recv().is_err() {
+                    return;
+                }
+                let _ = stream
+                    .get_mut()
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+            }
+        });
+        Self {
+            address,
+            arrived,
+            answer,
+        }
+    }
+}
+
+/// Asks and reads the answer: its status and everything that follows.
+pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let stream = TcpStream::connect(address).expect("it listens");
+    exchange(
+        stream,
+        &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"),
+    )
+}
+
+/// As [`get`], from an address of its own and with a request of its own.
+pub(crate) fn send_from(source: Ipv4Addr, address: SocketAddr, request: &str) -> (u16, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket
+        .bind(&SocketAddr::from((source, 0)).into())
+        .expect("a loopback address");
+    socket.connect(&address.into()).expect("it listens");
+    exchange(socket.into(), request)
+}
+
+fn exchange(mut stream: TcpStream, request: &str) -> (u16, String) {
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .expect("a socket");
+    stream.write_all(request.as_bytes()).expect("a small request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer in text");
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .expect("a status");
+    (status, answer)
+}
