@@ -160,3 +160,36 @@ impl Line {
 
 /// Longer than any answer on loopback takes; beyond it the request counts as an error.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_os = "linux")]
+    use super::super::cast::CAST;
+    use super::super::cast::Promise;
+    use super::*;
+
+    #[test]
+    fn an_address_that_the_machine_does_not_offer_is_named_with_its_remedy() {
+        // Kept for documentation (RFC 5737, section 3), so no machine has it.
+        let absent = Client {
+            name: "absent",
+            does: "nothing",
+            address: [192, 0, 2, 1].into(),
+            connections: 0,
+            at_once: 0,
+            every: Duration::ZERO,
+            promise: Promise::LosesNothing,
+        };
+        let error = addresses_are_usable(&[absent]).expect_err("nobody has it");
+        assert!(
+            error.to_string().contains("sudo ifconfig lo0 alias 192.0.2.1 up"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_casts_addresses_are_there_from_the_start() {
+        addresses_are_usable(CAST).expect("all of 127.0.0.0/8 is loopback");
+    }
+}
