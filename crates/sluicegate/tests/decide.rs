@@ -214,6 +214,17 @@ fn every_attribute_of_a_tuple_makes_a_key_of_its_own() {
     }
 }
 
+/// T17 of the threat list, as far as keys go.
+#[test]
+fn made_up_methods_are_one_key_and_head_draws_from_gets() {
+    let world = World::new("version: 1\nrules:\n  - {name: each, key: [ip, method], limit: 1/h}\n");
+    let passes = |method| world.passes(&Ask { method, ..ASK });
+    assert_eq!(
+        ["GET", "HEAD", "POST", "get", "PURGE", "X1", "X2"].map(passes),
+        [true, false, true, true, false, false, false]
+    );
+}
+
 /// T9 of the threat list, as far as keys go: spellings of one header line are one key.
 #[test]
 fn blanks_around_a_header_value_make_no_new_key() {

@@ -268,14 +268,22 @@ impl Cells {
     }
 
     /// A free cell in the key's groups: in the first if it has room to spare, else in the emptier one.
+    ///
+    /// An empty cell goes before an idle one, and among idle ones the longest idle: its key may well come back, and
+    /// finding a cell is cheaper than making one.
     fn choose(&self, tag: Tag, ageing: &impl Ageing) -> Option<Cell<'_>> {
         let [first, second] = self.candidates(tag);
-        let (first, first_free) = free_cell(self.group(first), ageing);
-        if first_free >= FIRST_GROUP_FREE_MIN {
-            return first;
+        let first = room(self.group(first), ageing);
+        if first.free >= FIRST_GROUP_FREE_MIN && first.has_empty {
+            return first.best;
         }
-        let (second, second_free) = free_cell(self.group(second), ageing);
-        if first_free >= second_free { first } else { second }
+        let second = room(self.group(second), ageing);
+        let first_is_better = match (first.has_empty, second.has_empty) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => first.free >= second.free,
+        };
+        if first_is_better { first.best } else { second.best }
     }
 
     /// Frees the idle cells of the next `groups` groups after those of the last call, and tells `freed` the number of
@@ -305,27 +313,47 @@ fn search(group: &[AtomicU64; WORDS], tag: Tag) -> Option<Cell<'_>> {
     cells(group).find(|cell| cell.tag.load(Ordering::Relaxed) == tag.0)
 }
 
-/// The first free cell of a group, and how many there are.
-fn free_cell<'a>(group: &'a [AtomicU64; WORDS], ageing: &impl Ageing) -> (Option<Cell<'a>>, usize) {
-    let mut free = None;
-    let mut count = 0;
-    for cell in cells(group) {
-        let tag = Tag(cell.tag.load(Ordering::Relaxed));
-        if is_free(tag, cell.state.load(Ordering::Relaxed), ageing) {
-            free = free.or(Some(cell));
-            count += 1;
-        }
-    }
-    (free, count)
+/// How much room a group has.
+struct Room<'a> {
+    /// Empty and idle cells.
+    free: usize,
+    has_empty: bool,
+    /// An empty cell, else the longest idle one.
+    best: Option<Cell<'a>>,
 }
 
-fn is_free(tag: Tag, state: u64, ageing: &impl Ageing) -> bool {
-    state != CLAIMED
-        && match ageing.tick(tag.bucket()) {
-            Some(now) => Tat::from_u64(state).is_idle(now),
-            // Empty, or a bucket's that is gone.
-            None => true,
+fn room<'a>(group: &'a [AtomicU64; WORDS], ageing: &impl Ageing) -> Room<'a> {
+    let mut room = Room {
+        free: 0,
+        has_empty: false,
+        best: None,
+    };
+    let mut longest = 0;
+    for cell in cells(group) {
+        let tag = Tag(cell.tag.load(Ordering::Relaxed));
+        let Some(idle) = idle_for(tag, cell.state.load(Ordering::Relaxed), ageing) else {
+            continue;
+        };
+        room.free += 1;
+        room.has_empty |= tag.0 == 0;
+        if room.best.is_none() || idle > longest {
+            (room.best, longest) = (Some(cell), idle);
         }
+    }
+    room
+}
+
+/// For how long a cell has been idle, in its bucket's ticks, which are close to nanoseconds in all of them; `u64::MAX` if it
+/// is empty. `None` while it limits someone or changes its owner.
+fn idle_for(tag: Tag, state: u64, ageing: &impl Ageing) -> Option<u64> {
+    if state == CLAIMED {
+        return None;
+    }
+    match ageing.tick(tag.bucket()) {
+        Some(now) => now.as_u64().checked_sub(state),
+        // Empty, or a bucket's that is gone.
+        None => Some(u64::MAX),
+    }
 }
 
 /// Takes an idle cell away from its owner, if it is still idle; with it, the number of the bucket it belonged to.
@@ -333,9 +361,7 @@ fn claim<'a>(cell: Cell<'a>, ageing: &impl Ageing) -> Option<(Slot<'a>, u16)> {
     let tag = Tag(cell.tag.load(Ordering::Relaxed));
     // Acquire, as in `Cell::read`: the tag that is checked below is the one this state was written for.
     let state = cell.state.load(Ordering::Acquire);
-    if !is_free(tag, state, ageing) {
-        return None;
-    }
+    idle_for(tag, state, ageing)?;
     // Acquire: the check of the tag below must not move up. Relaxed on failure: nothing was learnt.
     cell.state
         .compare_exchange(state, CLAIMED, Ordering::Acquire, Ordering::Relaxed)

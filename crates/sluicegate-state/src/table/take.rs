@@ -27,55 +27,62 @@ pub enum Taken {
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct Standing<'a> {
-    kind: Kind<'a>,
+    verdict: Verdict,
+    source: Source<'a>,
 }
 
+/// Which cell answered, and the limit that its verdict is counted in.
 #[derive(Debug, Clone, Copy)]
-enum Kind<'a> {
-    /// The key's own cell answered.
-    Own(&'a TokenBucket, Verdict),
-    /// It has none, and the shared cell answered.
-    Overflow(&'a TokenBucket, Verdict),
+enum Source<'a> {
+    /// The key's own.
+    Own(&'a TokenBucket),
+    /// It has none, and the shared one answered.
+    Overflow(&'a TokenBucket),
     /// It has none, and the overflow is closed.
     Closed,
 }
 
-impl Standing<'_> {
+impl<'a> Standing<'a> {
+    #[inline]
+    const fn own(meter: &'a TokenBucket, verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            source: Source::Own(meter),
+        }
+    }
+
     /// Whether the charge fits.
     #[inline]
     pub const fn passes(&self) -> bool {
-        match &self.kind {
-            Kind::Own(_, verdict) | Kind::Overflow(_, verdict) => verdict.passes(),
-            Kind::Closed => false,
-        }
+        self.verdict.passes() && !matches!(self.source, Source::Closed)
     }
 
     /// Whether the key found no free cell and met the bucket's overflow.
     pub const fn overflow(&self) -> bool {
-        matches!(self.kind, Kind::Overflow(..) | Kind::Closed)
+        matches!(self.source, Source::Overflow(_) | Source::Closed)
     }
 
     /// Whole units left.
     pub const fn remaining(&self) -> u64 {
-        match &self.kind {
-            Kind::Own(meter, verdict) | Kind::Overflow(meter, verdict) => meter.remaining(verdict),
-            Kind::Closed => 0,
+        match self.source {
+            Source::Own(meter) | Source::Overflow(meter) => meter.remaining(&self.verdict),
+            Source::Closed => 0,
         }
     }
 
     /// Until the limit is whole again; zero when it is.
     pub const fn reset_after(&self) -> std::time::Duration {
-        match &self.kind {
-            Kind::Own(meter, verdict) | Kind::Overflow(meter, verdict) => meter.reset_after(verdict),
-            Kind::Closed => std::time::Duration::ZERO,
+        match self.source {
+            Source::Own(meter) | Source::Overflow(meter) => meter.reset_after(&self.verdict),
+            Source::Closed => std::time::Duration::ZERO,
         }
     }
 
     /// `None` if the charge fits, else when it would.
     pub const fn retry(&self) -> Option<Retry> {
-        match &self.kind {
-            Kind::Own(meter, verdict) | Kind::Overflow(meter, verdict) => meter.retry(verdict),
-            Kind::Closed => Some(CLOSED_RETRY),
+        match self.source {
+            Source::Own(meter) | Source::Overflow(meter) => meter.retry(&self.verdict),
+            Source::Closed => Some(CLOSED_RETRY),
         }
     }
 
@@ -113,9 +120,7 @@ impl Table {
         let meter = bucket.meter();
         let tag = match key {
             Key::Whole => {
-                return Standing {
-                    kind: Kind::Own(meter, charge_word(&bucket.counts().whole, meter, cost, now)),
-                };
+                return Standing::own(meter, charge_word(&bucket.counts().whole, meter, cost, now));
             }
             Key::Hash(hash) => Tag::new(bucket.id().number(), hash),
         };
@@ -124,9 +129,7 @@ impl Table {
             while let Some(tat) = cell.read(tag) {
                 let verdict = meter.decide(tat, tick, cost);
                 if verdict.tat() == tat || matches!(cell.swap(tat, verdict.tat()), Swap::Done) {
-                    return Standing {
-                        kind: Kind::Own(meter, verdict),
-                    };
+                    return Standing::own(meter, verdict);
                 }
             }
         }
@@ -145,9 +148,7 @@ impl Table {
                     let Some(tat) = cell.read(tag) else { continue };
                     let verdict = meter.decide(tat, tick, cost);
                     if verdict.tat() == tat || matches!(cell.swap(tat, verdict.tat()), Swap::Done) {
-                        return Standing {
-                            kind: Kind::Own(meter, verdict),
-                        };
+                        return Standing::own(meter, verdict);
                     }
                 }
                 Found::Free { slot, from } => {
@@ -156,29 +157,30 @@ impl Table {
                     // Neither a refusal nor a question of cost zero leaves a trace, so neither needs a cell.
                     if verdict.tat() == Tat::UNSEEN {
                         slot.free();
-                        return Standing {
-                            kind: Kind::Own(meter, verdict),
-                        };
+                        return Standing::own(meter, verdict);
                     }
                     if !self.own(bucket) {
                         slot.free();
                         break;
                     }
                     slot.give(tag, verdict.tat());
-                    return Standing {
-                        kind: Kind::Own(meter, verdict),
-                    };
+                    return Standing::own(meter, verdict);
                 }
                 Found::Full => break,
             }
         }
         drop(held);
         bucket.counts().count_overflow();
-        let kind = match bucket.overflow_meter() {
-            Some(meter) => Kind::Overflow(meter, charge_word(&bucket.counts().overflow, meter, cost, now)),
-            None => Kind::Closed,
-        };
-        Standing { kind }
+        match bucket.overflow_meter() {
+            Some(meter) => Standing {
+                verdict: charge_word(&bucket.counts().overflow, meter, cost, now),
+                source: Source::Overflow(meter),
+            },
+            None => Standing {
+                verdict: meter.decide(Tat::UNSEEN, tick, Cost::ZERO),
+                source: Source::Closed,
+            },
+        }
     }
 
     /// Takes all charges, or none, and reports where every rule stands.
@@ -207,7 +209,10 @@ impl Table {
                 .take(RULES_MAX)
                 .filter(|charge| charge.mode == Mode::Enforced)
         };
-        if enforced().any(|charge| !self.look(charge, charge.cost, now).passes()) {
+        if enforced().any(|charge| {
+            self.look(charge, charge.cost, now)
+                .is_some_and(|standing| !standing.passes())
+        }) {
             self.report_untouched(charges, None, now, report);
             return Taken::Nothing;
         }
@@ -243,11 +248,9 @@ impl Table {
         Taken::All
     }
 
-    /// What [`Table::charge`] would answer, without a charge.
-    fn look(&self, charge: &Charge, cost: Cost, now: Timestamp) -> Standing<'_> {
-        let Some(bucket) = self.bucket(charge.bucket) else {
-            return Standing { kind: Kind::Closed };
-        };
+    /// What [`Table::charge`] would answer, without a charge; `None` for another table's bucket.
+    fn look(&self, charge: &Charge, cost: Cost, now: Timestamp) -> Option<Standing<'_>> {
+        let bucket = self.bucket(charge.bucket)?;
         let meter = bucket.meter();
         let tat = match charge.key {
             Key::Whole => Tat::from_u64(bucket.counts().whole.load(Ordering::Relaxed)),
@@ -259,9 +262,7 @@ impl Table {
                     .unwrap_or(Tat::UNSEEN)
             }
         };
-        Standing {
-            kind: Kind::Own(meter, meter.decide(tat, meter.tick(now), cost)),
-        }
+        Some(Standing::own(meter, meter.decide(tat, meter.tick(now), cost)))
     }
 
     /// Reports a refused request: rules that refuse say when they would not, the others what is left untouched.
@@ -281,12 +282,10 @@ impl Table {
                 continue;
             }
             let standing = self.look(charge, charge.cost, now);
-            let standing = if standing.passes() {
-                self.look(charge, Cost::ZERO, now)
-            } else {
-                standing
-            };
-            report.push(standing.state(charge));
+            let untouched = || self.look(charge, Cost::ZERO, now);
+            if let Some(standing) = standing.filter(|standing| !standing.passes()).or_else(untouched) {
+                report.push(standing.state(charge));
+            }
         }
     }
 
@@ -297,10 +296,10 @@ impl Table {
         };
         let back =
             |meter: &TokenBucket, tat| meter.give_back(tat, charge.cost, meter.tick(charged_at), meter.tick(now));
-        match (&standing.kind, charge.key) {
-            (Kind::Own(meter, _), Key::Whole) => update(&bucket.counts().whole, |tat| back(meter, tat)),
-            (Kind::Overflow(meter, _), _) => update(&bucket.counts().overflow, |tat| back(meter, tat)),
-            (Kind::Own(meter, _), Key::Hash(hash)) => {
+        match (standing.source, charge.key) {
+            (Source::Own(meter), Key::Whole) => update(&bucket.counts().whole, |tat| back(meter, tat)),
+            (Source::Overflow(meter), _) => update(&bucket.counts().overflow, |tat| back(meter, tat)),
+            (Source::Own(meter), Key::Hash(hash)) => {
                 let tag = Tag::new(bucket.id().number(), hash);
                 // A cell that is gone lay idle: all of the charge has refilled meanwhile.
                 while let Some(cell) = self.cells.find(tag) {
@@ -310,7 +309,7 @@ impl Table {
                     }
                 }
             }
-            (Kind::Closed, _) => {}
+            (Source::Closed, _) => {}
         }
     }
 

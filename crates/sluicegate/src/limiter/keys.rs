@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 use sluicegate_core::{KeyBuilder, KeyHasher, PartKind};
 use sluicegate_state::Key;
 
@@ -103,7 +103,7 @@ impl<'a> Keys<'a> {
         match part {
             KeyPart::Ip => self.address().map(|address| key.part(PartKind::Ip, address.as_bytes())),
             KeyPart::Route => some(PartKind::Route, self.route),
-            KeyPart::Method => some(PartKind::Method, self.request.method.as_str()),
+            KeyPart::Method => Some(key.part(PartKind::Method, method(self.request.method).as_bytes())),
             KeyPart::Host => some(PartKind::Host, self.request.host),
             KeyPart::Header(name) => self.header(name).map(|value| key.part(PartKind::Header, value)),
         }
@@ -123,5 +123,20 @@ impl<'a> Keys<'a> {
             (Some(value), None) => Some(value.as_bytes().trim_ascii()),
             _ => None,
         }
+    }
+}
+
+/// The method as a key: a client that makes up methods gets one cell for all of them, and HEAD draws from GET's.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET | Method::HEAD => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::CONNECT => "CONNECT",
+        _ => "",
     }
 }
