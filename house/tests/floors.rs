@@ -29,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Not part of the product: nothing imports them, so they may import what they measure or test.
 const OUTSIDE: &[&str] = &["sluicegate-bench", "sluicegate-fuzz", "sluicegate-house"];
 
-/// What tests may import beside their crate's own arrows.
+/// What the tests of every crate may import; nothing of the product may.
 const FOR_TESTS: &[&str] = &["sluicegate-testkit"];
 
 #[test]
@@ -79,4 +79,10 @@ fn no_crate_builds_on_what_is_outside_the_product() -> Result<(), WorkspaceError
         .collect();
     assert!(faults.is_empty(), "{faults:#?}");
     Ok(())
+}
+
+/// Whether arrows lead from `above` down to `name`, over however many crates: tests may set up what their crate stands on.
+fn is_below(name: &str, above: &str, arrows: &BTreeMap<&str, &[&str]>) -> bool {
+    let below = arrows.get(above).copied().unwrap_or_default();
+    below.contains(&name) || below.iter().any(|next| is_below(name, next, arrows))
 }
