@@ -53,8 +53,8 @@ fn no_crate_imports_one_from_its_own_floor_or_from_above() -> Result<(), Workspa
             .filter(|dependency| ours.contains(&dependency.name.as_str()))
         {
             let name = dependency.name.as_str();
-            let is_for_tests =
-                dependency.kind == Kind::Development && (FOR_TESTS.contains(&name) || name == package.name);
+            let is_for_tests = dependency.kind == Kind::Development
+                && (FOR_TESTS.contains(&name) || is_below(name, &package.name, &arrows));
             if !allowed.contains(&name) && !is_for_tests {
                 faults.push(format!("{} imports {name} ({:?})", package.name, dependency.kind));
             }
