@@ -1,0 +1,99 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Measures Sluicegate beside its peers, in the same run, on this machine.
+///
+/// Without a name every bench runs, one after the other. Nothing here passes or fails by time: the goals are printed with
+/// what was reached.
+#[derive(Debug, Parser)]
+#[command(name = "sluicegate-bench")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// Print one JSON object instead of tables
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Tiny sizes, which show only that every bench works
+    #[arg(long, global = true)]
+    pub(crate) smoke: bool,
+    /// How often everything is measured, ours and the peers' in turn; each bench has a number of its own otherwise
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) rounds: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Command {
+    /// Every bench
+    All,
+    /// Every bench with tiny sizes, which show only that it works
+    Smoke,
+    /// Nanoseconds a decision: one hot key, a million keys, ten million keys
+    Decide,
+    /// Two threads: on keys of their own, and on one key
+    Threads,
+    /// Bytes a key, when the table first has no room
+    Memory,
+    /// Ten million fresh keys at full speed: memory, slow decisions, and a client that was limited before
+    Flood,
+    /// Processor time of a proxied and of a refused request
+    Gateway,
+    /// A part of a bench that needs a process of its own
+    #[command(subcommand, hide = true)]
+    Part(Part),
+}
+
+/// What a bench starts this program again for.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Part {
+    /// Fill a limiter with keys
+    Fill(Fill),
+    /// Flood a limiter with keys
+    Flood(FloodPart),
+    /// The minimal proxy
+    Proxy(ProxyPart),
+    /// The minimal refuser
+    Refuser(RefuserPart),
+}
+
+/// Fills one limiter with keys.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Fill {
+    pub(crate) who: Filled,
+    /// Most keys
+    pub(crate) keys: u32,
+    /// Bytes of our table
+    pub(crate) memory: usize,
+}
+
+/// Floods one limiter with keys.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct FloodPart {
+    pub(crate) who: Filled,
+    /// How many keys
+    pub(crate) keys: u32,
+    /// Bytes of our table
+    pub(crate) memory: usize,
+}
+
+/// Who is filled or flooded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Filled {
+    Sluicegate,
+    Governor,
+    Quota,
+    Throttlecrab,
+}
+
+/// Listens on 127.0.0.1:`listen` and forwards to 127.0.0.1:`upstream`.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ProxyPart {
+    pub(crate) listen: u16,
+    pub(crate) upstream: u16,
+}
+
+/// Listens on 127.0.0.1:`listen` and refuses all.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct RefuserPart {
+    pub(crate) listen: u16,
+}

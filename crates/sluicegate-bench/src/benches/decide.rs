@@ -1,0 +1,205 @@
+//! Nanoseconds a decision, on one thread: one hot key, a million keys, ten million keys.
+
+use std::mem::size_of;
+
+use super::{Scale, Size, keys_in_words, memory_for};
+use crate::clients::{Clients, Key};
+use crate::contestants::{Allowance, Cas, CasAndCounter, Checks, CounterAlone, Decides, Governor, Quota, Throttlecrab};
+use crate::error::BenchError;
+use crate::lap::{Entrant, Named, Nobody};
+use crate::progress::tell;
+use crate::report::{Figure, Goal, Peer, Report, Side, Unit};
+use crate::spread::Spread;
+use crate::stopwatch::{Counter, memory_available, pin};
+
+const BENCH: &str = "decide";
+const LOOP: &str = "the loop alone (subtracted below)";
+const OURS: &str = "sluicegate check";
+const OURS_WHOLE: &str = "sluicegate decide, by address";
+
+/// One number of keys.
+struct Scenario {
+    keys: u32,
+    allowance: Allowance,
+    /// In one turn.
+    decisions: u64,
+    rounds: u32,
+    /// Nanoseconds, section "Numbers to reach" of the design.
+    goal: f64,
+}
+
+/// Measures decisions, ours and the peers' in turn.
+///
+/// # Errors
+///
+/// If somebody cannot be set up, refuses a request, or if our loop allocates.
+pub(crate) fn decide(scale: Scale) -> Result<Report, BenchError> {
+    // In a thread of its own, which alone is tied to one processor: moving between them would be measured too.
+    std::thread::scope(|scope| {
+        let pinned = scope.spawn(|| {
+            pin(0);
+            measure_all(scale)
+        });
+        pinned.join().map_err(|_| BenchError::panicked(BENCH))?
+    })
+}
+
+fn measure_all(scale: Scale) -> Result<Report, BenchError> {
+    let counter = Counter::new();
+    let mut report = Report {
+        bench: BENCH,
+        about: "processor time a decision, clock included, string key in a stack buffer; the loop's own cost subtracted",
+        figures: Vec::new(),
+        goals: Vec::new(),
+        notes: vec![
+            format!("floors: a flat table of 16-byte slots found by index, without key, hash or comparison"),
+            format!(
+                "governor's keys are {} bytes in place, so that it allocates nothing",
+                size_of::<Key>()
+            ),
+            format!(
+                "our table has {} bytes a key, which is the goal of bench memory",
+                super::BYTES_A_KEY
+            ),
+        ],
+    };
+    for scenario in scenarios(scale) {
+        measure(&scenario, &counter, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn scenarios(scale: Scale) -> [Scenario; 3] {
+    let smoke = scale.size == Size::Smoke;
+    [
+        Scenario {
+            keys: 1,
+            allowance: Allowance::HOT,
+            decisions: if smoke { 20_000 } else { 5_000_000 },
+            rounds: scale.rounds(9),
+            goal: 18.0,
+        },
+        Scenario {
+            keys: if smoke { 2_000 } else { 1_000_000 },
+            allowance: Allowance::MANY,
+            decisions: if smoke { 20_000 } else { 4_000_000 },
+            rounds: scale.rounds(7),
+            goal: 40.0,
+        },
+        Scenario {
+            keys: if smoke { 20_000 } else { 10_000_000 },
+            allowance: Allowance::MANY,
+            decisions: if smoke { 20_000 } else { 4_000_000 },
+            rounds: scale.rounds(5),
+            goal: 100.0,
+        },
+    ]
+}
+
+fn measure(scenario: &Scenario, counter: &Counter, report: &mut Report) -> Result<(), BenchError> {
+    let keys = scenario.keys;
+    let name = &keys_in_words(keys);
+    let ours = Checks::new(scenario.allowance, memory_for(keys))?;
+    let mut entrants: Vec<Box<dyn Entrant>> = vec![
+        Box::new(Named::new(LOOP, Nobody)),
+        Box::new(Named::new(OURS, ours.clone())),
+        Box::new(Named::new(
+            OURS_WHOLE,
+            Decides::new(scenario.allowance, memory_for(keys))?,
+        )),
+    ];
+    let first_peer = entrants.len();
+    if memory_available().is_some_and(|bytes| bytes < u64::from(keys) * PEERS_BYTES_A_KEY) {
+        report.notes.push(format!(
+            "{name}: the peers are left out, this machine has too little memory for them"
+        ));
+    } else {
+        entrants.extend(peers(scenario.allowance, keys)?);
+    }
+    let first_floor = entrants.len();
+    let cas = Cas::new(keys);
+    entrants.push(Box::new(Named::new("floor: compare-and-swap", cas.clone())));
+    entrants.push(Box::new(Named::new(
+        "floor: time stamp counter",
+        CounterAlone(counter.clone()),
+    )));
+    entrants.push(Box::new(Named::new("floor: both", CasAndCounter(cas, counter.clone()))));
+
+    tell(BENCH, &format!("{name}: everybody learns them"));
+    for entrant in &mut entrants {
+        entrant.warm(keys)?;
+    }
+    for bucket in ours.limiter().table().buckets() {
+        if bucket.overflowed() > 0 {
+            report
+                .notes
+                .push(format!("{name}: {} of our keys found no cell", bucket.overflowed()));
+        }
+    }
+
+    let mut laps: Vec<Vec<f64>> = vec![Vec::new(); entrants.len()];
+    for round in 0..scenario.rounds {
+        tell(BENCH, &format!("{name}: round {} of {}", round + 1, scenario.rounds));
+        for (entrant, laps) in entrants.iter_mut().zip(&mut laps) {
+            let lap = entrant.lap(Clients::new(0, keys, round.into()), scenario.decisions)?;
+            laps.push(lap.nanos);
+            if entrant.name() == OURS || entrant.name() == OURS_WHOLE {
+                assert_allocates_nothing(entrant.name(), lap.allocated)?;
+            }
+        }
+    }
+
+    // Every round has a cost of its own for the loop, so that a slow moment of the machine is subtracted too.
+    let alone = laps.first().cloned().unwrap_or_default();
+    let spreads: Vec<Spread> = std::iter::once(Spread::of(alone.iter().copied()))
+        .chain(
+            laps.iter()
+                .skip(1)
+                .map(|laps| Spread::of(laps.iter().zip(&alone).map(|(lap, alone)| lap - alone))),
+        )
+        .collect();
+    for (entrant, spread) in entrants.iter().zip(&spreads) {
+        report.figures.push(Figure {
+            scenario: name.clone(),
+            subject: entrant.name().to_owned(),
+            spread: *spread,
+            unit: Unit::Nanos,
+        });
+    }
+    let named = |at: usize| Some((entrants.get(at)?.name().to_owned(), spreads.get(at)?.median));
+    let peer = (first_peer..first_floor)
+        .filter_map(named)
+        .min_by(|one, two| one.1.total_cmp(&two.1))
+        .map(|(name, value)| Peer { name, value });
+    report.goals.push(Goal {
+        what: format!("a decision, {name}"),
+        ours: spreads.get(1).map_or(f64::NAN, |spread| spread.median),
+        side: Side::AtMost,
+        bound: scenario.goal,
+        unit: Unit::Nanos,
+        peer,
+    });
+    Ok(())
+}
+
+/// More than all peers together were seen to take of memory for a key, while their maps grow.
+const PEERS_BYTES_A_KEY: u64 = 900;
+
+fn peers(allowance: Allowance, keys: u32) -> Result<[Box<dyn Entrant>; 4], BenchError> {
+    Ok([
+        Box::new(Named::new("governor (quanta)", Governor::quanta(allowance)?)),
+        Box::new(Named::new("governor (std)", Governor::monotonic(allowance)?)),
+        Box::new(Named::new("quota", Quota::new(allowance, keys))),
+        Box::new(Named::new("throttlecrab", Throttlecrab::new(allowance, keys))),
+    ])
+}
+
+fn assert_allocates_nothing(who: &str, bytes: u64) -> Result<(), BenchError> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    Err(BenchError::Strayed {
+        who: who.to_owned(),
+        what: format!("it allocated {bytes} bytes, and a decision must allocate none"),
+    })
+}

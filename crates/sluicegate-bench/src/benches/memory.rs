@@ -1,0 +1,148 @@
+//! Bytes a key: filled with fresh keys until one of them finds no cell.
+
+use serde::{Deserialize, Serialize};
+
+use super::Scale;
+use crate::arguments::{Fill, Filled};
+use crate::child;
+use crate::clients::Client;
+use crate::contestants::{Allowance, Checks, Contestant, GovernorStrings, Quota, Throttlecrab};
+use crate::error::BenchError;
+use crate::progress::tell;
+use crate::report::{Figure, Goal, Peer, Report, Side, Unit};
+use crate::spread::{Spread, number};
+use crate::stopwatch;
+
+const BENCH: &str = "memory";
+
+/// What one filled process found.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Filling {
+    /// Keys it holds; with ours, those before the first one without a cell.
+    keys: u64,
+    /// Bytes of our table; zero for peers, who have no bound.
+    table: u64,
+    /// How much the process grew by them; `None` where the system does not say.
+    grown: Option<u64>,
+}
+
+/// Measures memory, each limiter in a process of its own.
+///
+/// # Errors
+///
+/// If a process cannot be started or answers something else.
+pub(crate) fn memory(scale: Scale) -> Result<Report, BenchError> {
+    let mut report = Report {
+        bench: BENCH,
+        about: "bytes a key, full with live token buckets under string keys",
+        figures: Vec::new(),
+        goals: Vec::new(),
+        notes: vec![
+            "by table: bytes of all cells ÷ keys when the first one found no cell; by growth: what the process grew by".to_owned(),
+            "peers hold as many keys as we did, as Strings, in maps that grow by themselves unless they can be reserved".to_owned(),
+        ],
+    };
+    let bytes = scale.pick(248 << 20, 1 << 20);
+    // At 16 bytes a cell no table can hold more.
+    let most = u32::try_from(bytes / 16).unwrap_or(u32::MAX);
+    let scenario = format!("a table of {} MiB", bytes >> 20);
+    let mut figure = |subject: &str, value: f64| {
+        report.figures.push(Figure {
+            scenario: scenario.clone(),
+            subject: subject.to_owned(),
+            spread: Spread::once(value),
+            unit: Unit::Bytes,
+        });
+    };
+
+    tell(BENCH, "sluicegate");
+    let ours = fill(Filled::Sluicegate, most, bytes)?;
+    let by_table = number(ours.table) / number(ours.keys);
+    figure("sluicegate, by table", by_table);
+    if let Some(grown) = ours.grown {
+        figure("sluicegate, by growth", number(grown) / number(ours.keys));
+    }
+    let mut least: Option<Peer> = None;
+    for (who, name) in [
+        (Filled::Governor, "governor"),
+        (Filled::Quota, "quota"),
+        (Filled::Throttlecrab, "throttlecrab"),
+    ] {
+        tell(BENCH, name);
+        let filling = fill(who, u32::try_from(ours.keys).unwrap_or(u32::MAX), bytes)?;
+        let Some(grown) = filling.grown else { continue };
+        let value = number(grown) / number(filling.keys);
+        figure(&format!("{name}, by growth"), value);
+        if least.as_ref().is_none_or(|least| value < least.value) {
+            least = Some(Peer {
+                name: name.to_owned(),
+                value,
+            });
+        }
+    }
+    report
+        .notes
+        .push(format!("our {} bytes held {} keys", ours.table, ours.keys));
+    report.goals.push(Goal {
+        what: "bytes a key at the first overflow".to_owned(),
+        ours: by_table,
+        side: Side::AtMost,
+        bound: 26.0,
+        unit: Unit::Bytes,
+        peer: least,
+    });
+    Ok(report)
+}
+
+fn fill(who: Filled, keys: u32, memory: usize) -> Result<Filling, BenchError> {
+    child::ask("fill", &who, &[keys.to_string(), memory.to_string()])
+}
+
+/// Fills one limiter in this process.
+///
+/// # Errors
+///
+/// If it cannot be set up.
+pub(crate) fn part(fill: Fill) -> Result<Filling, BenchError> {
+    let Fill { who, keys, memory } = fill;
+    let allowance = Allowance::MANY;
+    let before = stopwatch::memory().map(|memory| memory.now);
+    let grown = || Some(stopwatch::memory()?.now.saturating_sub(before?));
+    let fill_all = |contestant: &mut dyn Contestant| {
+        for index in 0..keys {
+            contestant.decide(&Client::at(index));
+        }
+        Filling {
+            keys: keys.into(),
+            table: 0,
+            grown: grown(),
+        }
+    };
+    match who {
+        Filled::Sluicegate => {
+            let mut ours = Checks::new(allowance, memory)?;
+            let overflowed = |ours: &Checks| {
+                ours.limiter()
+                    .table()
+                    .buckets()
+                    .iter()
+                    .any(|bucket| bucket.overflowed() > 0)
+            };
+            let held = (0..keys)
+                .take_while(|index| {
+                    ours.decide(&Client::at(*index));
+                    !overflowed(&ours)
+                })
+                .count();
+            Ok(Filling {
+                keys: held as u64,
+                table: ours.limiter().table().fill().bytes as u64,
+                grown: grown(),
+            })
+        }
+        Filled::Governor => Ok(fill_all(&mut GovernorStrings::new(allowance)?)),
+        // Their own measure of what is reserved is part of what they take.
+        Filled::Quota => Ok(fill_all(&mut Quota::new(allowance, keys))),
+        Filled::Throttlecrab => Ok(fill_all(&mut Throttlecrab::new(allowance, keys))),
+    }
+}
