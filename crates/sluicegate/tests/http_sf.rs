@@ -160,6 +160,36 @@ fn the_policy_is_the_same_on_a_thousand_answers() {
     assert_eq!(told.into_iter().collect::<Vec<_>>(), [r#""a";q=5;w=1, "b";q=50;w=1"#]);
 }
 
+/// D8 of the requirements: nobody may make an upstream's limits look wider, or hide them.
+#[test]
+fn an_upstreams_own_fields_stay_beside_ours() {
+    let (limiter, _) = limiter("version: 1\nrules:\n  - {name: ours, key: ip, limit: 5/s}\n");
+    let (method, headers, peer) = (Method::GET, HeaderMap::new(), Some([192, 0, 2, 1].into()));
+    let request = Request {
+        method: &method,
+        host: "",
+        path: "/",
+        peer,
+        headers: &headers,
+    };
+    let Outcome::Decided(Decision::Allow { admitted, report }) = limiter.decide(&request) else {
+        unreachable!("the first request passes")
+    };
+    let mut answer = HeaderMap::new();
+    answer.insert("ratelimit-policy", "\"theirs\";q=9;w=60".parse().expect("a value"));
+    answer.insert("ratelimit", "\"theirs\";r=8;t=30".parse().expect("a value"));
+    limiter.announce(admitted.route(), &report, &mut answer);
+    let lines = |name| {
+        answer
+            .get_all(name)
+            .iter()
+            .map(|line| line.to_str().expect("ASCII"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(lines("ratelimit-policy"), ["\"theirs\";q=9;w=60", "\"ours\";q=5;w=1"]);
+    assert_eq!(lines("ratelimit"), ["\"theirs\";r=8;t=30", "\"ours\";r=4;t=1"]);
+}
+
 /// S1, S3 and S4 of the requirements, and RFC 9457.
 #[test]
 fn a_refusal_carries_a_problem_document_that_no_cache_keeps() {
