@@ -28,9 +28,14 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it on free ports, with `rest` appended to the policy, and returns when every listener is named.
     pub(crate) fn start(upstream: SocketAddr, rest: &str) -> Self {
+        Self::with_policy(&policy(upstream, rest))
+    }
+
+    /// Starts it with a policy whose gateway and admin listen on ports of its own choice.
+    pub(crate) fn with_policy(text: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("policy.yaml");
-        fs::write(&path, policy(upstream, rest)).expect("a file of ours");
+        fs::write(&path, text).expect("a file of ours");
         let mut child = binary()
             .args(["run", "-c"])
             .arg(&path)

@@ -1,6 +1,7 @@
 //! `sluicegate run` as a user runs it: real listeners, real signals.
 
 mod process;
+mod readme;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -48,7 +49,7 @@ fn a_scrape_has_what_the_documentation_lists_and_nothing_else() {
             _ => (name.to_owned(), kind),
         })
         .collect();
-    let documented: BTreeMap<String, &str> = include_str!("../../../docs/metrics.md")
+    let documented: BTreeMap<String, &str> = include_str!("../../../../docs/metrics.md")
         .lines()
         .filter_map(|line| line.strip_prefix("| `sluicegate_")?.split_once("` | "))
         .map(|(name, rest)| (format!("sluicegate_{name}"), rest.split(' ').next().unwrap_or_default()))
