@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
 
+use rustix::process::{Resource, getrlimit};
 use sluicegate::Limiter;
 use sluicegate::policy::Policy;
 
@@ -49,7 +50,10 @@ impl Gateway {
         let shared = Shared {
             identity: Arc::new(policy.identity.clone()),
             routes: policy.routes.iter().map(|route| route.upstream).collect(),
-            traffic: Arc::new(Traffic::new(gateway.caps.connections)),
+            traffic: Arc::new(Traffic::new(fitting(
+                gateway.caps.connections,
+                workers * addresses.len(),
+            ))),
             gateway: Arc::new(gateway),
             limiter,
         };
@@ -138,6 +142,31 @@ impl Drop for FireUnlessDone {
         }
     }
 }
+
+/// The cap of connections, or fewer where the process may not open as many files: each client may need a connection to
+/// a server, and one that was accepted and cannot be answered is worse off than one that waits in the listen queue.
+fn fitting(cap: usize, listeners: usize) -> usize {
+    let Some(descriptors) = getrlimit(Resource::Nofile)
+        .current
+        .and_then(|most| usize::try_from(most).ok())
+    else {
+        return cap;
+    };
+    let fitting = (descriptors.saturating_sub(DESCRIPTORS_RESERVED + listeners) / 2).max(1);
+    if fitting < cap {
+        tracing::warn!(
+            cap,
+            fitting,
+            descriptors,
+            "fewer connections than the policy allows: too few file descriptors"
+        );
+    }
+    cap.min(fitting)
+}
+
+/// Kept for everything but clients and servers: standard streams, one poller and waker for each worker, the admin
+/// listener and those who ask there.
+const DESCRIPTORS_RESERVED: usize = 32;
 
 /// One worker per core that this process may use; one where the system does not say.
 fn cores() -> usize {

@@ -47,7 +47,10 @@ struct Worker {
 /// The limiter as a worker's requests hold it: counted within the thread, so that no request touches a counter that
 /// other cores touch too.
 #[derive(Clone)]
-#[expect(clippy::redundant_allocation, reason = "the outer count is the point: it is not shared with other cores")]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "the outer count is the point: it is not shared with other cores"
+)]
 struct LocalLimiter(Rc<Arc<Limiter>>);
 
 impl Deref for LocalLimiter {
@@ -207,7 +210,7 @@ fn adopt(stream: std::net::TcpStream) -> io::Result<TcpStream> {
 async fn back_off(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
-        tracing::warn!(%error, "cannot accept connections");
+        tracing::debug!(%error, "cannot accept connections");
         tokio::time::sleep(ACCEPT_BACK_OFF).await;
     }
 }

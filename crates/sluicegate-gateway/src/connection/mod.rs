@@ -161,7 +161,8 @@ async fn linger(wire: &mut Wire) {
 /// what requests under way are given.
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
-/// Most bytes read at once from a client. Each busy connection may hold this much.
+/// Most bytes read at once from a client, and held for it before they are written. Any client may make us hold this
+/// much, so it is smaller than what servers are trusted with.
 const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Up to this many header lines hyper keeps them on the stack, and a higher cap makes it allocate for every request.

@@ -33,7 +33,8 @@ impl Traffic {
         self.connections_max - self.places.available_permits()
     }
 
-    /// The most client connections that may be open at once.
+    /// The most client connections that may be open at once: the policy's cap, or fewer where the process may not open
+    /// enough files.
     pub fn connections_max(&self) -> usize {
         self.connections_max
     }

