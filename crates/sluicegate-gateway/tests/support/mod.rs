@@ -11,9 +11,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sluicegate::policy::Policy;
-use sluicegate::{Limiter, Secret};
+use sluicegate::{Limiter, Secret, SystemClock};
 use sluicegate_gateway::{Drained, Gateway, RunError, Traffic, Trigger, shutdown};
-use sluicegate_state::SystemClock;
 use sluicegate_testkit::upstream::{Message, ReadBody, Upstream};
 
 /// A bound far above anything a healthy gateway needs: whoever reaches it hangs.
