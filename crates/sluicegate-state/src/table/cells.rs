@@ -194,36 +194,38 @@ impl Cells {
             .expect("an index below the number of groups lies within the words")
     }
 
-    /// The key's two candidate groups.
+    /// The group that a number of 64 even bits falls to.
     #[inline]
-    fn candidates(&self, tag: Tag) -> [usize; 2] {
-        let mixed = tag.mix();
-        let place = |bits: u64| {
-            let (_, high) = bits.carrying_mul(self.groups as u64, 0);
-            // Below the number of groups, which is a usize.
-            #[expect(clippy::cast_possible_truncation, reason = "below `groups`, a usize")]
-            let place = high as usize;
-            place
-        };
-        let first = place(mixed);
-        let second = place(mixed.rotate_left(32));
+    fn place(&self, bits: u64) -> usize {
+        let (_, place) = bits.carrying_mul(self.groups as u64, 0);
+        #[expect(clippy::cast_possible_truncation, reason = "below `groups`, a usize")]
+        let place = place as usize;
+        place
+    }
+
+    /// The key's other candidate group.
+    #[inline]
+    fn second(&self, mixed: u64, first: usize) -> usize {
+        let second = self.place(mixed.rotate_left(32));
         // Where both are the same, the neighbour stands in, so that no key has fewer cells to go to.
-        let second = if first == second && self.groups > 1 {
-            (first + 1) % self.groups
-        } else {
+        if second != first {
             second
-        };
-        [first, second]
+        } else if first + 1 < self.groups {
+            first + 1
+        } else {
+            0
+        }
     }
 
     /// The key's cell, without a lock. `None` may also mean that the cell is changing its owner this very moment.
+    ///
+    /// The second group is not fetched ahead: most keys are in their first, and on a large table a load that nobody waits for
+    /// still holds up the swap, which waits for all loads before it.
     #[inline]
     pub(super) fn find(&self, tag: Tag) -> Option<Cell<'_>> {
-        let [first, second] = self.candidates(tag);
-        // Begins to fetch the second group while the first is searched: on a large table both are far away.
-        let (first, second) = (self.group(first), self.group(second));
-        second[0].load(Ordering::Relaxed);
-        search(first, tag).or_else(|| search(second, tag))
+        let mixed = tag.mix();
+        let first = self.place(mixed);
+        search(self.group(first), tag).or_else(|| search(self.group(self.second(mixed, first)), tag))
     }
 
     /// The lock under which this key's cell is made.
@@ -272,12 +274,13 @@ impl Cells {
     /// An empty cell goes before an idle one, and among idle ones the longest idle: its key may well come back, and
     /// finding a cell is cheaper than making one.
     fn choose(&self, tag: Tag, ageing: &impl Ageing) -> Option<Cell<'_>> {
-        let [first, second] = self.candidates(tag);
-        let first = room(self.group(first), ageing);
+        let mixed = tag.mix();
+        let place = self.place(mixed);
+        let first = room(self.group(place), ageing);
         if first.free >= FIRST_GROUP_FREE_MIN && first.has_empty {
             return first.best;
         }
-        let second = room(self.group(second), ageing);
+        let second = room(self.group(self.second(mixed, place)), ageing);
         let first_is_better = match (first.has_empty, second.has_empty) {
             (true, false) => true,
             (false, true) => false,

@@ -171,7 +171,11 @@ impl Limiter {
     /// # Panics
     ///
     /// If `rule` is another limiter's: a mistake in the program, which must not pass for a decision.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "most callers only ask `passes`, and then most of the answer is never made"
+    )]
     pub fn check(&self, rule: RuleId, key: &[u8]) -> Check<'_> {
         let key = self.hasher.key().part(PartKind::Value, key).finish();
         let bucket = &self.table.buckets()[rule.index()];
