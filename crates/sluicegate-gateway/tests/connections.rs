@@ -89,7 +89,6 @@ fn a_head_that_does_not_end_is_a_408_however_it_trickles() {
         upstreams(&[&upstream])
     ));
     let mut client = gateway.client();
-    assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status(), Some(200));
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: ");
     let mut writer = client.reader.get_ref().try_clone().expect("a second handle");
     let trickle = std::thread::spawn(move || {
@@ -103,7 +102,7 @@ fn a_head_that_does_not_end_is_a_408_however_it_trickles() {
     assert!(matches!(answer.status(), Some(408 | 431)), "{answer:?}");
     drop(client);
     trickle.join().expect("the writer ends");
-    assert_eq!(upstream.requests().len(), 1);
+    assert!(upstream.requests().is_empty());
 }
 
 #[test]
@@ -127,12 +126,10 @@ fn a_late_head_is_told_so() {
 fn a_connection_that_says_nothing_is_closed_without_a_word() {
     let upstream = recording();
     let lines = upstreams(&[&upstream]);
-    // Before its first request, and between two.
-    let gateway = gateway(&format!(
-        "{lines}deadlines: {{ request_head: 150ms, keep_alive: 300ms }}"
-    ));
-    assert!(gateway.client().is_closed());
-    let mut client = gateway.client();
+    let before_its_first_request = gateway(&format!("{lines}deadlines: {{ request_head: 150ms }}"));
+    assert!(before_its_first_request.client().is_closed());
+    let between_two = gateway(&format!("{lines}deadlines: {{ keep_alive: 150ms }}"));
+    let mut client = between_two.client();
     client.send(REQUEST);
     assert_eq!(client.answer(ReadBody::Whole).status(), Some(200));
     assert!(client.is_closed());

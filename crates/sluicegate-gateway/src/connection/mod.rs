@@ -55,11 +55,12 @@ impl Reception {
 
     /// Counts a new connection in, at once: a drain waits for all that attend.
     pub(crate) fn attend(&self) -> Attendance<Watch> {
-        let watch = Watch::new(Rc::clone(&self.pulse), self.spans);
+        let attendance = self.pulse.attend(Watch::new(Rc::clone(&self.pulse), self.spans));
+        attendance.open();
         if self.draining.get() {
-            watch.drain();
+            attendance.drain();
         }
-        self.pulse.attend(watch)
+        attendance
     }
 
     /// Every connection ends after its next answer, also those that are still to come from the listen queue.

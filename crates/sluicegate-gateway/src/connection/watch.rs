@@ -69,9 +69,9 @@ impl Spans {
 }
 
 impl Watch {
-    /// A connection that was just accepted: its first request is awaited.
+    /// A connection that was just accepted. Nothing is awaited before [`Watch::open`].
     pub(crate) fn new(pulse: Rc<Pulse<Watch>>, spans: Spans) -> Self {
-        let watch = Self {
+        Self {
             pulse,
             spans,
             phase: Cell::new(Phase::Fresh),
@@ -82,9 +82,12 @@ impl Watch {
             upload: Alarm::default(),
             download: Alarm::default(),
             write: Alarm::default(),
-        };
-        watch.turn.set(watch.pulse.now(), spans.request_head);
-        watch
+        }
+    }
+
+    /// The first request is awaited. To be called once the pulse attends: before, its clock may stand still.
+    pub(crate) fn open(&self) {
+        self.turn.set(self.pulse.now(), self.spans.request_head);
     }
 
     pub(crate) fn now(&self) -> Tick {
@@ -237,3 +240,37 @@ impl Wait<'_> {
 /// A wait lasted longer than its deadline.
 #[derive(Debug)]
 pub(crate) struct TooLong;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::pulse::{Attendance, Beat};
+
+    fn attend(pulse: &Rc<Pulse<Watch>>, spans: Spans) -> Attendance<Watch> {
+        let attendance = pulse.attend(Watch::new(Rc::clone(pulse), spans));
+        attendance.open();
+        attendance
+    }
+
+    /// The deadline was once counted from where the clock stood while nobody was connected, so that the first client
+    /// after a quiet time was closed upon at once.
+    #[tokio::test(start_paused = true, flavor = "local")]
+    async fn the_first_client_after_a_quiet_time_has_all_its_time() {
+        let deadlines = Deadlines::default();
+        let pulse = Rc::new(Pulse::new(deadlines.upstream_idle));
+        let spans = Spans::new(&deadlines, &pulse);
+        let beating = Rc::clone(&pulse);
+        tokio::task::spawn_local(async move { beating.beat(|_| Beat::Rest).await });
+        drop(attend(&pulse, spans));
+        tokio::time::sleep(Duration::from_hours(1)).await;
+        let watch = attend(&pulse, spans);
+        tokio::time::sleep(deadlines.request_head - Duration::from_millis(1)).await;
+        tokio::task::yield_now().await;
+        assert!(!watch.turn().has_rung());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::task::yield_now().await;
+        assert!(watch.turn().has_rung());
+    }
+}
