@@ -266,7 +266,7 @@ mod tests {
         drop(attend(&pulse, spans));
         tokio::time::sleep(Duration::from_hours(1)).await;
         let watch = attend(&pulse, spans);
-        tokio::time::sleep(deadlines.request_head - Duration::from_millis(1)).await;
+        tokio::time::sleep(deadlines.request_head.saturating_sub(Duration::from_millis(1))).await;
         tokio::task::yield_now().await;
         assert!(!watch.turn().has_rung());
         tokio::time::sleep(Duration::from_secs(1)).await;
