@@ -20,7 +20,7 @@ use tower_service::Service;
 
 use crate::body::LimitBody;
 use crate::hand::{HandOver, Together};
-use crate::host::canonical_host;
+use crate::host::host_of;
 use crate::peer::{FindPeer, FixedPeer};
 
 /// Asks the limiter before the service `S`. Made by a [`LimitLayer`](crate::LimitLayer).
@@ -311,7 +311,7 @@ where
 fn seen<B, T>(request: &Request<B>, peer: Option<IpAddr>, look: impl FnOnce(&sluicegate::Request<'_>) -> T) -> T {
     look(&sluicegate::Request {
         method: request.method(),
-        host: &canonical_host(request.uri(), request.headers()),
+        host: &host_of(request.uri(), request.headers()),
         path: request.uri().path(),
         peer,
         headers: request.headers(),
