@@ -8,7 +8,7 @@ use http::{HeaderMap, Uri};
 /// The host that a request is for, canonical: the target's authority or the one `Host` line. Empty where there is none,
 /// or more than one.
 #[inline]
-pub(crate) fn canonical_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Cow<'a, str> {
+pub(crate) fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Cow<'a, str> {
     let host = match uri.authority() {
         Some(authority) => authority.as_str(),
         None => sole_host(headers),
