@@ -1,6 +1,6 @@
 //! Logs on standard error.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 use tracing::level_filters::LevelFilter;
@@ -26,7 +26,9 @@ pub(crate) fn start(form: Form, level: LevelFilter, environment: &dyn Environmen
     let filter = filter(level, environment)?;
     let colour = io::stderr().is_terminal() && environment.variable("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(|| Unread(io::stderr()))
+        // Else it tells of a line that it could not put together by `eprintln!`, which panics where nobody reads.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_ansi(colour);
     let started = match form {
@@ -34,6 +36,23 @@ pub(crate) fn start(form: Form, level: LevelFilter, environment: &dyn Environmen
         Form::Json => lines.json().flatten_event(true).try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
+}
+
+/// A writer that may have no reader: what it does not take is dropped. Whoever reads the log may go away while requests
+/// are under way, and neither they nor the drain are worth less for it.
+struct Unread<W>(W);
+
+impl<W: Write> Write for Unread<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // All of it, or what is left would be tried again.
+        let _ = self.0.write_all(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
 }
 
 fn filter(level: LevelFilter, environment: &dyn Environment) -> anyhow::Result<EnvFilter> {

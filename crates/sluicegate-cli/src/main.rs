@@ -5,6 +5,8 @@
 //!
 //! In reading order: [`arguments`] says what can be asked, [`exit`] what comes back, then one module a command.
 #![forbid(unsafe_code)]
+// Their macros panic where nobody reads; see `output`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod allowance;
 mod arguments;
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
         // Whoever read our output has read enough.
         Err(error) if output::is_broken_pipe(&error) => Exit::Success.into(),
         Err(error) => {
-            eprintln!("sluicegate: {error:#}");
+            output::tell(&format_args!("sluicegate: {error:#}"));
             Exit::Failed.into()
         }
     }
@@ -52,8 +54,13 @@ fn answer() -> anyhow::Result<Exit> {
         Ok(arguments) => arguments,
         // Help that was asked for comes this way too.
         Err(told) => {
-            told.print()?;
-            return Ok(if told.use_stderr() { Exit::Usage } else { Exit::Success });
+            let printed = told.print();
+            if told.use_stderr() {
+                // The exit code tells it too, also where nobody reads.
+                return Ok(Exit::Usage);
+            }
+            printed?;
+            return Ok(Exit::Success);
         }
     };
     match arguments.command {

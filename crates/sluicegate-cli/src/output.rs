@@ -1,5 +1,6 @@
-//! Standard output, for what a command was asked for. Everything else goes to standard error.
+//! Standard output, for what a command was asked for; standard error, for everything else.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use anyhow::Context;
@@ -26,6 +27,13 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value).context("the answer cannot be put into JSON")?;
     text.push('\n');
     print(&text)
+}
+
+/// Writes a line to standard error. Where nobody reads it any more it is lost, and the exit code still tells: `eprintln!`
+/// would panic, and a process that has doors open would end without a drain.
+pub(crate) fn tell(line: &dyn Display) {
+    // In one piece, so that lines of other threads do not come between.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Whether the reader of our output went away (`sluicegate schema | head -1`), which is no failure.

@@ -12,6 +12,7 @@ use crate::environment::Environment;
 use crate::excerpt::{Excerpt, Shown};
 use crate::exit::Exit;
 use crate::logging::{self, Form};
+use crate::output;
 use crate::signals::Stops;
 use crate::worker;
 
@@ -22,7 +23,7 @@ use crate::worker;
 /// When something outside refuses, such as an address in use. A policy with faults is no error but [`Exit::Faulty`].
 pub(crate) fn run(arguments: &Run, environment: &dyn Environment) -> anyhow::Result<Exit> {
     let Some(file) = &arguments.config else {
-        eprint!("{WITHOUT_FILE}");
+        output::tell(&WITHOUT_FILE);
         return Ok(Exit::Usage);
     };
     let form = if arguments.json { Form::Json } else { Form::Text };
@@ -72,16 +73,20 @@ async fn serve(policy: &Policy, form: Form) -> anyhow::Result<Exit> {
     let mut doors = Doors::open(policy)?;
     for (door, address) in doors.listeners() {
         match form {
-            Form::Text => eprintln!("{door} listens on http://{address}"),
+            Form::Text => output::tell(&format_args!("{door} listens on http://{address}")),
             Form::Json => tracing::info!(door, %address, "listening"),
         }
     }
-    tokio::select! {
-        signal = stops.next() => tracing::info!(signal, "draining; a second signal ends at once"),
+    let signal = tokio::select! {
+        signal = stops.next() => Some(signal),
         // Nobody told it to, so it failed; closing says why.
-        () = doors.ended() => {}
-    }
+        () = doors.ended() => None,
+    };
+    // Before it is told: whoever reads the log may be slow.
     doors.drain();
+    if let Some(signal) = signal {
+        tracing::info!(signal, "draining; a second signal ends at once");
+    }
     tokio::select! {
         drained = doors.closed() => match drained?.cut {
             0 => Ok(Exit::Success),
@@ -102,10 +107,10 @@ fn tell(error: PolicyError, form: Form) {
     match (error, form) {
         (PolicyError::Faulty(faults), Form::Text) => {
             for fault in &faults {
-                eprintln!("{}", Excerpt::from(fault));
+                output::tell(&Excerpt::from(fault));
             }
             if faults.omitted() > 0 {
-                eprintln!("and {} more faults", faults.omitted());
+                output::tell(&format_args!("and {} more faults", faults.omitted()));
             }
         }
         (PolicyError::Faulty(faults), Form::Json) => {
@@ -133,7 +138,7 @@ fn tell(error: PolicyError, form: Form) {
 /// Says what is wrong with the file as a whole.
 fn tell_whole(problem: &str, remedy: &str, form: Form) {
     match form {
-        Form::Text => eprintln!("error: {}\n = remedy: {remedy}", Shown(problem)),
+        Form::Text => output::tell(&format_args!("error: {}\n = remedy: {remedy}", Shown(problem))),
         Form::Json => tracing::error!(remedy, "{problem}"),
     }
 }
@@ -159,8 +164,7 @@ To put the gateway in front of a server on port 9001, save this as policy.yaml:
 
 and then:
   sluicegate check policy.yaml
-  sluicegate run -c policy.yaml
-";
+  sluicegate run -c policy.yaml";
 
 #[cfg(test)]
 mod tests {

@@ -212,7 +212,7 @@ Be the fourth client, and go over your burst:
 "
     );
     if arguments.json {
-        eprint!("{text}");
+        output::tell(&text.trim_end());
         return Ok(());
     }
     output::print(&text)

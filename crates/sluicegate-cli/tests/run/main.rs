@@ -2,6 +2,7 @@
 
 mod process;
 mod readme;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -180,7 +181,9 @@ fn logs_are_json_lines_when_asked() {
         .expect("built");
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().expect("piped")))
         .map(|line| serde_json::from_str::<serde_json::Value>(&line.expect("text")).expect("JSON"));
-    let doors: Vec<_> = lines.by_ref().take(2).map(|line| line["door"].clone()).collect();
+    // A machine with few file descriptors is told so in between.
+    let named = lines.by_ref().filter_map(|line| line.get("door").cloned());
+    let doors: Vec<_> = named.take(2).collect();
     assert_eq!(doors, ["gateway", "admin"]);
     let stop = std::process::Command::new("kill").arg(child.id().to_string()).status();
     assert!(stop.expect("kill is there").success());

@@ -1,7 +1,7 @@
 //! A running `sluicegate`, an upstream that answers when told, and the few words of HTTP that tests need.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write, pipe};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -19,7 +19,8 @@ pub(crate) fn binary() -> Command {
 /// `sluicegate run` with its doors open; killed when dropped.
 pub(crate) struct Running {
     child: Child,
-    stderr: BufReader<ChildStderr>,
+    /// `None` where nobody reads it any more.
+    stderr: Option<BufReader<ChildStderr>>,
     pub(crate) gateway: SocketAddr,
     pub(crate) admin: SocketAddr,
     _folder: TempDir,
@@ -48,11 +49,52 @@ impl Running {
         let admin = address(&mut stderr, "admin listens on http://");
         Self {
             child,
-            stderr,
+            stderr: Some(stderr),
             gateway,
             admin,
             _folder: folder,
         }
+    }
+
+    /// Starts it with nobody to read its standard error from the start, and returns when it is ready.
+    pub(crate) fn start_unread(upstream: SocketAddr, options: &[&str]) -> Self {
+        let (gateway, admin) = (own_address(), own_address());
+        let text = policy(upstream, "")
+            .replace(
+                "admin: { listen: 127.0.0.1:0 }",
+                &format!("admin: {{ listen: \"{admin}\" }}"),
+            )
+            .replace("address: 127.0.0.1:0", &format!("address: {gateway}"));
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("policy.yaml");
+        fs::write(&path, text).expect("a file of ours");
+        let child = binary()
+            .args(["run", "-c"])
+            .arg(&path)
+            .args(options)
+            .env("SLUICEGATE_LOG", "trace")
+            .stderr(unread())
+            .spawn()
+            .expect("built");
+        let mut running = Self {
+            child,
+            stderr: None,
+            gateway,
+            admin,
+            _folder: folder,
+        };
+        // Nobody hears when it listens, so it is asked; one that has ended would never answer.
+        while TcpStream::connect(admin).is_err() {
+            assert_eq!(running.child.try_wait().expect("a child"), None, "it ended by itself");
+            thread::yield_now();
+        }
+        running.wait_for_stage("ready");
+        running
+    }
+
+    /// Goes away as the reader of its standard error.
+    pub(crate) fn stop_reading(&mut self) {
+        self.stderr = None;
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -71,10 +113,12 @@ impl Running {
         }
     }
 
-    /// Waits for the end; gives back the exit code and the rest of standard error.
+    /// Waits for the end; gives back the exit code and the rest of standard error, as far as anybody reads it.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
-        self.stderr.read_to_string(&mut rest).expect("text");
+        if let Some(stderr) = &mut self.stderr {
+            stderr.read_to_string(&mut rest).expect("text");
+        }
         (self.child.wait().expect("a child").code(), rest)
     }
 }
@@ -103,6 +147,19 @@ gateway:
   upstreams: {{ api: {{ servers: [\"{upstream}\"] }} }}
 {rest}"
     )
+}
+
+/// A pipe whose reader is gone.
+pub(crate) fn unread() -> Stdio {
+    let (reader, writer) = pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
+/// A port at a loopback address that nobody else uses, so that it is still free a moment later.
+fn own_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::new(127, 77, 88, 100), 0)).expect("a free port");
+    listener.local_addr().expect("bound")
 }
 
 fn address(lines: &mut impl BufRead, before: &str) -> SocketAddr {
