@@ -94,3 +94,32 @@ fn two_keys_that_want_the_same_idle_cell_never_both_get_it() {
         assert_eq!(table.fill().owned, 2);
     });
 }
+
+/// Two buckets whose ticks differ: whoever takes a cell over from the other must not be judged by the other's time.
+#[test]
+fn a_cell_that_changes_its_bucket_is_never_judged_by_the_former_ones_time() {
+    loom::model(|| {
+        let spec = |limit: &str, keyed| BucketSpec {
+            limit: limit.parse().expect("a limit"),
+            keyed,
+            overflow: Overflow::Closed,
+        };
+        // Two cells are too few to share out, so only one of the buckets asks for a share.
+        let specs = [spec("1/s burst 1", false), spec("700M/s burst 1000", true)];
+        let table = Arc::new(Table::new(2 * CELL_BYTES, specs).expect("a small table"));
+        let charge = |table: &Table, bucket: usize, number: u64, now: u64| {
+            let bucket = &table.buckets()[bucket];
+            let standing = table.charge(bucket, Key::Hash(key(number)), Cost::ONE, Timestamp::from_nanos(now));
+            (standing.passes(), standing.overflow())
+        };
+        assert_eq!(charge(&table, 0, 1, 0), (true, false));
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || charge(&other, 1, 2, HOUR));
+        let here = charge(&table, 1, 2, HOUR);
+        let there = thread.join().expect("no panic");
+        // Its limit admits a thousand at once: a refusal could only come from another's state, or for want of a cell.
+        for (passed, overflow) in [here, there] {
+            assert!(passed || overflow);
+        }
+    });
+}

@@ -216,7 +216,10 @@ where
             let next = match this.stage.as_mut().project() {
                 StageProjection::Inner { future, route, report } => {
                     let mut response = ready!(future.poll(cx))?.map(LimitBody::inner);
-                    this.limiter.announce(*route, report, response.headers_mut());
+                    // Told of a low `r`, a client might not follow a redirection that it is to follow.
+                    if !response.status().is_redirection() {
+                        this.limiter.announce(*route, report, response.headers_mut());
+                    }
                     return Poll::Ready(Ok(response));
                 }
                 StageProjection::Refused { response } => {

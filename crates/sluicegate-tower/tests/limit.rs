@@ -180,3 +180,16 @@ async fn an_error_of_the_service_is_its_own() {
     let service = LimitLayer::new(limiter).hand_over::<InExtensions>().layer(inner);
     assert_eq!(service.oneshot(request([192, 0, 2, 1])).await.err(), Some("broken"));
 }
+
+/// D10 of the requirements: told of a low `r`, a client might not follow.
+#[tokio::test]
+async fn a_redirection_is_not_told_of_limits() {
+    let (limiter, _) = limiter(TWO_PER_CLIENT);
+    let inner = tower::service_fn(|_: Request<Empty<Bytes>>| async {
+        Ok::<_, Infallible>(Response::builder().status(307).body(Full::<Bytes>::default()).unwrap())
+    });
+    let mut service = LimitLayer::new(limiter).hand_over::<InExtensions>().layer(inner);
+    let (head, _) = ask(&mut service, request([192, 0, 2, 1])).await;
+    assert_eq!(head.status(), 307);
+    assert!(!head.headers().contains_key("ratelimit") && !head.headers().contains_key("ratelimit-policy"));
+}

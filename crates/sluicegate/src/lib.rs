@@ -41,7 +41,7 @@ mod told;
 
 pub use limiter::{Admitted, Check, Cleaner, Decision, Limiter, LimiterError, Outcome, Ticket};
 pub use request::{Request, canonical_host};
-pub use route::RouteId;
+pub use route::{PathConflict, RouteId};
 pub use sluicegate_core::{Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
 pub use sluicegate_state::{AnyClock, Clock, ManualClock, SystemClock};
 pub use told::Refusal;

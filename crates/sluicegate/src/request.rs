@@ -1,7 +1,7 @@
 //! What the limiter looks at: one request, in one reading.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderMap, Method};
 
@@ -35,16 +35,28 @@ pub struct Request<'a> {
 /// ```
 pub fn canonical_host(authority: &str) -> Cow<'_, str> {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let name = if host.starts_with('[') {
-        host.find(']').map_or(host, |end| &host[..=end])
-    } else {
-        host.split_once(':').map_or(host, |(name, _)| name)
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
+    if let Some((address_text, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return match address_text.parse::<Ipv6Addr>() {
+            Ok(address) => bracketed(address, &host[..address_text.len() + 2]),
+            Err(_) => Cow::Borrowed(host),
+        };
+    }
+    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    let name = name.trim_end_matches('.');
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())
     } else {
         Cow::Borrowed(name)
+    }
+}
+
+/// The one spelling of an IPv6 address, borrowed if it is the one that was written.
+fn bracketed(address: Ipv6Addr, written: &str) -> Cow<'_, str> {
+    let spelling = format!("[{address}]");
+    if spelling == written {
+        Cow::Borrowed(written)
+    } else {
+        Cow::Owned(spelling)
     }
 }
 
@@ -59,6 +71,7 @@ mod tests {
             "a.example",
             "A.Example",
             "a.example.",
+            "a.example..",
             "a.example:",
             "a.example:80",
             "A.example.:8080",
@@ -66,7 +79,7 @@ mod tests {
         ] {
             assert_eq!(canonical_host(spelling), "a.example", "{spelling}");
         }
-        for spelling in ["[2001:db8::1]", "[2001:DB8::1]", "[2001:db8::1]:443"] {
+        for spelling in ["[2001:db8::1]", "[2001:DB8::1]", "[2001:db8::1]:443", "[2001:db8:0::1]"] {
             assert_eq!(canonical_host(spelling), "[2001:db8::1]", "{spelling}");
         }
     }

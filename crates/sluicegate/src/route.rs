@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use http::Method;
-use matchit::Router;
+use matchit::{InsertError, Router};
 
 use crate::policy::checked::Route;
 
@@ -37,7 +37,11 @@ pub(crate) struct Routes {
 
 impl Routes {
     /// Routes of a checked policy.
-    pub(crate) fn new(routes: &[Route]) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If two paths cannot stand beside each other, which reading a policy rules out.
+    pub(crate) fn new(routes: &[Route]) -> Result<Self, PathConflict> {
         let mut any = Vec::new();
         let mut by_host = HashMap::<&str, Vec<(&Route, RouteId)>>::new();
         for (route, index) in routes.iter().zip(0..) {
@@ -52,16 +56,16 @@ impl Routes {
         let mut wildcards = Vec::new();
         for (host, routes) in by_host {
             match host.strip_prefix('*') {
-                Some(suffix) => wildcards.push((suffix.to_owned(), Paths::new(&routes))),
-                None => drop(hosts.insert(host.to_owned(), Paths::new(&routes))),
+                Some(suffix) => wildcards.push((suffix.to_owned(), Paths::new(&routes)?)),
+                None => drop(hosts.insert(host.to_owned(), Paths::new(&routes)?)),
             }
         }
         wildcards.sort_unstable_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
-        Self {
+        Ok(Self {
             hosts,
             wildcards,
-            any: Paths::new(&any),
-        }
+            any: Paths::new(&any)?,
+        })
     }
 
     /// The request's route; `None` if no route takes it in. No allocation for up to four path parameters.
@@ -98,7 +102,7 @@ struct Paths {
 }
 
 impl Paths {
-    fn new(routes: &[(&Route, RouteId)]) -> Self {
+    fn new(routes: &[(&Route, RouteId)]) -> Result<Self, PathConflict> {
         let mut methods: Vec<&Method> = routes.iter().flat_map(|(route, _)| &route.methods).collect();
         methods.sort_unstable_by_key(|method| method.as_str());
         methods.dedup();
@@ -113,12 +117,12 @@ impl Paths {
             let all = naming(method)
                 .chain(stand_ins.into_iter().flatten())
                 .chain(taking_all());
-            (method.clone(), router(all))
+            Ok((method.clone(), router(all)?))
         });
-        Self {
-            by_method: by_method.collect(),
-            other: router(taking_all()),
-        }
+        Ok(Self {
+            by_method: by_method.collect::<Result<_, _>>()?,
+            other: router(taking_all())?,
+        })
     }
 
     fn find(&self, method: &Method, path: &str) -> Option<RouteId> {
@@ -128,12 +132,32 @@ impl Paths {
     }
 }
 
-fn router<'a>(routes: impl Iterator<Item = &'a (&'a Route, RouteId)>) -> Router<RouteId> {
+/// Two paths that one table cannot hold, such as `/a/{x}` and `/a/{*y}`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the path {path:?} cannot stand beside {with:?}")]
+pub struct PathConflict {
+    path: String,
+    with: String,
+}
+
+fn router<'a>(routes: impl Iterator<Item = &'a (&'a Route, RouteId)>) -> Result<Router<RouteId>, PathConflict> {
     let mut router = Router::new();
     let mut rests = Vec::new();
     for (route, id) in routes {
-        // A pattern that stands already belongs to an earlier route, which wins.
-        let _ = router.insert(route.path.as_str(), *id);
+        match router.insert(route.path.as_str(), *id) {
+            Ok(()) => {}
+            // The same path stands already: it belongs to a route that names the method, or to an earlier one.
+            Err(InsertError::Conflict { with }) if shape(&with) == shape(&route.path) => {}
+            // A route that is left out silently would be a way around its limits.
+            Err(error) => {
+                let with = match error {
+                    InsertError::Conflict { with } => with,
+                    other => other.to_string(),
+                };
+                let path = route.path.clone();
+                return Err(PathConflict { path, with });
+            }
+        }
         if let Some((folder, _)) = route.path.rsplit_once("{*") {
             rests.push((folder, *id));
         }
@@ -142,7 +166,17 @@ fn router<'a>(routes: impl Iterator<Item = &'a (&'a Route, RouteId)>) -> Router<
     for (folder, id) in rests {
         let _ = router.insert(folder, id);
     }
-    router
+    Ok(router)
+}
+
+/// A path without the names of its parameters: two paths of one shape take in the same requests.
+pub(crate) fn shape(path: &str) -> String {
+    let segment = |segment: &str| match segment.as_bytes() {
+        [b'{', b'*', ..] => "{*}".to_owned(),
+        [b'{', ..] => "{}".to_owned(),
+        _ => segment.to_owned(),
+    };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
 #[cfg(test)]
@@ -162,7 +196,9 @@ mod tests {
 
     #[track_caller]
     fn check(routes: &[Route], method: &Method, host: &str, path: &str, expected: Option<&str>) {
-        let found = Routes::new(routes).find(method, host, path);
+        let found = Routes::new(routes)
+            .expect("paths that go together")
+            .find(method, host, path);
         assert_eq!(
             found.map(|id| routes[id.index()].name.as_str()),
             expected,
@@ -244,5 +280,15 @@ mod tests {
         check(&[], &Method::GET, "", "/", None);
         check(&[route("a", &[], &[], "/a")], &Method::GET, "", "/b", None);
         check(&[route("a", &[], &[], "/a")], &Method::OPTIONS, "", "*", None);
+    }
+
+    #[test]
+    fn a_route_that_cannot_stand_beside_another_is_an_error_and_never_left_out() {
+        let routes = [
+            route("head", &[Method::HEAD], &[], "/a/{x}"),
+            route("get", &[Method::GET], &[], "/a/{*y}"),
+            route("rest", &[], &[], "/{*rest}"),
+        ];
+        assert!(Routes::new(&routes).is_err());
     }
 }

@@ -32,7 +32,7 @@ pub enum SecretError {
     /// The file holds something else.
     #[error(
         "{} is not an installation secret ({DIGITS} hexadecimal digits); restore it, or remove it to have a new one \
-         made, which forgets all limits in force",
+         made; another secret enforces gradual rollouts for other clients",
         path.display()
     )]
     Malformed {

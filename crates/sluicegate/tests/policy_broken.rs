@@ -233,6 +233,8 @@ fn cases() -> Vec<Case> {
             (4, 5, "routes[1]"), ("\"a\" takes in the same GET requests", "differ")),
         case("a parameter beside the rest", "version: 1\nroutes:\n  - { name: a, path: \"/x/{id}\" }\n  - { name: b, path: \"/x/{*rest}\" }\n",
             (4, 5, "routes[1]"), ("cannot stand beside", "literal segment")),
+        case("a parameter of HEAD beside GET's rest", "version: 1\nroutes:\n  - { name: a, methods: HEAD, path: \"/a/{x}\" }\n  - { name: b, methods: GET, path: \"/a/{*y}\" }\n",
+            (4, 5, "routes[1]"), ("cannot stand beside", "literal segment")),
         case("several upstreams and no routes", two_upstreams(""),
             (1, 1, "routes"), ("2 upstreams and no routes", "add `routes:`")),
         case("several upstreams and a route to none", two_upstreams("routes:\n  - { name: a, path: /a }\n"),

@@ -18,7 +18,7 @@
 use sluicegate_core::KeyHash;
 use sluicegate_core::algorithm::{Tat, Tick};
 
-use crate::atomics::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, lock, spin_loop, zeroed};
+use crate::atomics::{AtomicU64, AtomicUsize, Backoff, Mutex, MutexGuard, Ordering, lock, zeroed};
 
 /// Bytes of one cell: tag and state.
 pub const CELL_BYTES: usize = 16;
@@ -238,14 +238,15 @@ impl Cells {
 
     /// The key's cell, or a free one for it. Requires the key's stripe lock, `_held`.
     pub(super) fn find_or_claim(&self, tag: Tag, ageing: &impl Ageing, _held: &MutexGuard<'_, ()>) -> Found<'_> {
+        let mut backoff = Backoff::new();
         loop {
             if let Some(cell) = self.find(tag) {
                 if cell.read(tag).is_some() {
                     return Found::Cell(cell);
                 }
-                // Another key's owner is taking this cell over, since ours lay idle, or is about to put it back. It
-                // holds another lock and waits for nothing, so this ends; until then neither answer would be right.
-                spin_loop();
+                // Another key, or the cleaner, is taking this cell over, since ours lay idle, or is about to put it
+                // back. Whoever it is waits for nothing, so this ends; until then neither answer would be right.
+                backoff.wait();
                 continue;
             }
             let Some(cell) = self.choose(tag, ageing) else {
@@ -260,12 +261,13 @@ impl Cells {
 
     /// The TAT of the key's cell, once it is not changing its owner. Requires the key's stripe lock.
     pub(super) fn find_settled(&self, tag: Tag, _held: &MutexGuard<'_, ()>) -> Option<Tat> {
+        let mut backoff = Backoff::new();
         loop {
             let cell = self.find(tag)?;
             if let Some(tat) = cell.read(tag) {
                 return Some(tat);
             }
-            spin_loop();
+            backoff.wait();
         }
     }
 
@@ -313,7 +315,9 @@ fn cells(group: &[AtomicU64; WORDS]) -> impl Iterator<Item = Cell<'_>> {
 
 #[inline]
 fn search(group: &[AtomicU64; WORDS], tag: Tag) -> Option<Cell<'_>> {
-    cells(group).find(|cell| cell.tag.load(Ordering::Relaxed) == tag.0)
+    // Acquire pairs with the release of the tag in `Slot::give`: who sees the new tag no longer sees the former owner's
+    // state.
+    cells(group).find(|cell| cell.tag.load(Ordering::Acquire) == tag.0)
 }
 
 /// How much room a group has.

@@ -100,6 +100,7 @@ impl<'a> Standing<'a> {
 
 /// Cells that buckets may own beyond those kept for each, over all buckets.
 pub(super) struct Common {
+    /// May fall below zero, and so wrap, for the moment between another thread's two counts.
     used: AtomicUsize,
     max: usize,
 }
@@ -108,8 +109,17 @@ impl Common {
     pub(super) fn new(max: usize) -> Self {
         Self {
             used: AtomicUsize::new(0),
-            max,
+            max: max.min(isize::MAX.cast_unsigned()),
         }
+    }
+
+    /// Counts one more; `false` if there were as many as may be. It is counted all the same, for `give` to undo.
+    fn take(&self) -> bool {
+        self.used.fetch_add(1, Ordering::Relaxed).cast_signed() < self.max.cast_signed()
+    }
+
+    fn give(&self) {
+        self.used.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -213,12 +223,13 @@ impl Table {
                 .take(RULES_MAX)
                 .filter(|charge| charge.mode == Mode::Enforced)
         };
-        if enforced().any(|charge| {
-            self.look(charge, charge.cost, now)
-                .is_some_and(|standing| !standing.passes())
-        }) {
-            self.report_untouched(charges, None, now, report);
-            return Taken::Nothing;
+        for charge in enforced() {
+            if let Some(standing) = self.look(charge, charge.cost, now)
+                && !standing.passes()
+            {
+                self.report_untouched(charges, (charge, standing), now, report);
+                return Taken::Nothing;
+            }
         }
         let mut taken = ArrayVec::<(&Charge, Standing<'_>), RULES_MAX>::new();
         for charge in enforced() {
@@ -232,7 +243,7 @@ impl Table {
                 for (charge, standing) in &taken {
                     self.give_back(charge, standing, now, later);
                 }
-                self.report_untouched(charges, Some((charge, standing)), now, report);
+                self.report_untouched(charges, (charge, standing), now, report);
                 return Taken::Nothing;
             }
             taken.push((charge, standing));
@@ -270,24 +281,24 @@ impl Table {
     }
 
     /// Reports a refused request: rules that refuse say when they would not, the others what is left untouched.
-    /// `refused` is the charge whose refusal only the attempt to take it showed; another look might not.
+    ///
+    /// `refused` is the charge that settled it, with what was seen then: another look might see a charge given back.
     fn report_untouched(
         &self,
         charges: &[Charge],
-        refused: Option<(&Charge, Standing<'_>)>,
+        (refused, standing): (&Charge, Standing<'_>),
         now: Timestamp,
         report: &mut Report,
     ) {
         for charge in charges.iter().take(RULES_MAX) {
-            if let Some((refused, standing)) = refused
-                && std::ptr::eq(refused, charge)
-            {
-                report.push(standing.state(charge));
-                continue;
-            }
-            let standing = self.look(charge, charge.cost, now);
-            let untouched = || self.look(charge, Cost::ZERO, now);
-            if let Some(standing) = standing.filter(|standing| !standing.passes()).or_else(untouched) {
+            let standing = if std::ptr::eq(refused, charge) {
+                Some(standing)
+            } else {
+                let standing = self.look(charge, charge.cost, now);
+                let untouched = || self.look(charge, Cost::ZERO, now);
+                standing.filter(|standing| !standing.passes()).or_else(untouched)
+            };
+            if let Some(standing) = standing {
                 report.push(standing.state(charge));
             }
         }
@@ -328,7 +339,7 @@ impl Table {
 
     /// Counts a cell to the bucket; `false` if it has its share.
     fn own(&self, bucket: &Bucket) -> bool {
-        if bucket.counts().own() < bucket.kept() || self.common.used.fetch_add(1, Ordering::Relaxed) < self.common.max {
+        if bucket.counts().own() < bucket.kept() || self.common.take() {
             return true;
         }
         self.disown(bucket.id().number());
@@ -347,7 +358,7 @@ impl Table {
             return;
         };
         if bucket.counts().disown() > bucket.kept() {
-            self.common.used.fetch_sub(1, Ordering::Relaxed);
+            self.common.give();
         }
     }
 }

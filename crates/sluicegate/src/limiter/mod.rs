@@ -20,7 +20,7 @@ use crate::address;
 use crate::metrics::{Metrics, RequestOutcome, RuleOutcome};
 use crate::policy::checked::{self, Enforce, Identity, Policy};
 use crate::request::Request;
-use crate::route::{RouteId, Routes};
+use crate::route::{PathConflict, RouteId, Routes};
 use crate::told::{Announcer, Refusal, Refused, Wire};
 use keys::{Keys, Missing, RuleKey};
 
@@ -65,6 +65,9 @@ pub enum LimiterError {
     /// The table cannot be made.
     #[error("the table of cells cannot be made")]
     Table(#[from] TableError),
+    /// Two routes that one routing table cannot hold.
+    #[error("the routes contradict each other")]
+    Routes(#[from] PathConflict),
     /// More rules than a table has buckets for.
     #[error("the policy has {rules} rules, and {BUCKETS_MAX} is the most")]
     TooManyRules {
@@ -128,7 +131,7 @@ impl Limiter {
             table,
             clock: clock.into(),
             route_names: policy.routes.iter().map(|route| route.name.as_str().into()).collect(),
-            routes: Routes::new(&policy.routes),
+            routes: Routes::new(&policy.routes)?,
             identity: policy.identity.clone(),
             metrics: Metrics::new(&rules_by_route, policy.rules.len()),
             announcer: Announcer::new(policy, &rules_by_route),

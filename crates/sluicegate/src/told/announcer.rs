@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sluicegate_core::{Limit, Mode, Report, Retry, RuleState};
 
+use super::refusal::RETRY_AFTER_MAX;
 use crate::policy::checked::{Enforce, Policy};
 use crate::route::RouteId;
 
@@ -123,7 +124,8 @@ impl Item {
         let _ = write!(list, "{};r={available}", self.name);
         let span = match state.retry {
             None => state.reset_after,
-            Some(Retry::After(wait)) => wait,
+            // The same cap as in `Retry-After`, which is never to be earlier.
+            Some(Retry::After(wait)) => wait.min(RETRY_AFTER_MAX),
             Some(Retry::Never) => Duration::ZERO,
         };
         if !span.is_zero() {

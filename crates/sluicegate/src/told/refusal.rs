@@ -11,7 +11,7 @@ use super::problem::{ABNORMAL_USAGE, Kind, MISSING_KEY, PROBLEM_JSON, QUOTA_EXCE
 
 /// The longest wait that a client is told, one day: a longer one only makes clients give up or ask a human, and both are
 /// served by coming back tomorrow.
-const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
+pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// A whole answer: status, headers and body. To a `HEAD` request a door sends everything but the body.
 #[derive(Debug, Clone)]
@@ -119,6 +119,9 @@ fn detail(kind: &Kind, wait: Option<u64>, violated: usize) -> String {
             "The request leaves out an attribute that a limit is counted by.".to_owned()
         }
         Some(1) => format!("The {limits} used up; try again in 1 second."),
+        Some(seconds) if seconds >= RETRY_AFTER_MAX.as_secs() => {
+            format!("The {limits} used up; try again in a day at the earliest.")
+        }
         Some(seconds) => format!("The {limits} used up; try again in {seconds} seconds."),
         None => "The request asks for more than the limit ever allows at once; waiting will not help.".to_owned(),
     }

@@ -10,6 +10,7 @@ use super::super::checked::Route;
 use super::super::fault::quoted;
 use super::super::findings::{Findings, Spot};
 use super::routes::Entry;
+use crate::route::shape;
 
 /// Notes each route that can take in no request because an earlier one ties with it.
 ///
@@ -72,6 +73,25 @@ struct ByMethod {
     named: BTreeMap<String, Vec<usize>>,
 }
 
+impl ByMethod {
+    /// The members of each table that the router will make: one for each method named, HEAD's with the routes for GET in it,
+    /// and one for all other methods.
+    fn tables(&self) -> impl Iterator<Item = Vec<usize>> + '_ {
+        let get = self.named.get(Method::GET.as_str());
+        let head = Method::HEAD.as_str();
+        let with_any = |named: &[usize]| named.iter().chain(&self.any).copied().collect::<Vec<_>>();
+        let named = self.named.iter().filter(move |(method, _)| *method != head);
+        let head = get.map(|get| {
+            let named = self.named.get(head).into_iter().flatten();
+            with_any(&named.chain(get).copied().collect::<Vec<_>>())
+        });
+        named
+            .map(move |(_, named)| with_any(named))
+            .chain(head)
+            .chain([self.any.clone()])
+    }
+}
+
 #[derive(PartialEq, Eq, Hash)]
 struct Tie<'r> {
     host: &'r str,
@@ -103,9 +123,7 @@ fn check_tables(
     }
     let mut noted = vec![false; routes.len()];
     for by_method in hosts.values() {
-        let none = Vec::new();
-        for named in by_method.named.values().chain(std::iter::once(&none)) {
-            let mut members: Vec<usize> = named.iter().chain(&by_method.any).copied().collect();
+        for mut members in by_method.tables() {
             members.sort_unstable();
             let mut router = Router::new();
             for index in members {
@@ -150,16 +168,6 @@ fn pairs(route: &Route) -> impl Iterator<Item = (&str, Option<&Method>)> {
             .chain(route.methods.is_empty().then_some(None));
         methods.map(move |method| (host, method))
     })
-}
-
-/// A path without the names of its parameters: two paths of one shape take in the same requests.
-fn shape(path: &str) -> String {
-    let segment = |segment: &str| match segment.as_bytes() {
-        [b'{', b'*', ..] => "{*}".to_owned(),
-        [b'{', ..] => "{}".to_owned(),
-        _ => segment.to_owned(),
-    };
-    path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
 /// Combinations of host and method over all routes, and places in the routing tables made of them: a table is made
