@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
 
 use process::{Running, Upstream, binary, get, policy, send_from};
+use sluicegate::policy::Policy;
 use tempfile::TempDir;
 
 #[test]
@@ -56,6 +57,36 @@ fn a_scrape_has_what_the_documentation_lists_and_nothing_else() {
         .map(|(name, rest)| (format!("sluicegate_{name}"), rest.split(' ').next().unwrap_or_default()))
         .collect();
     assert_eq!(scraped, documented);
+}
+
+/// The documentation called `allow` what was passed on.
+#[test]
+fn what_is_allowed_and_cannot_be_passed_on_is_counted_as_allowed() {
+    // Bound once and let go, so nobody listens there.
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    let text = policy(closed.expect("a free port"), "").replace("/{*rest}", "/api");
+    let running = Running::with_policy(&text);
+    assert_eq!(get(running.gateway, "/elsewhere").0, 404);
+    assert_eq!(get(running.gateway, "/api").0, 502);
+    assert_eq!(get(running.gateway, "/api").0, 429);
+    let metrics = get(running.admin, "/metrics").1;
+    for line in [
+        r#"sluicegate_requests_total{route="",outcome="allow"} 1"#,
+        r#"sluicegate_requests_total{route="everything",outcome="allow"} 1"#,
+        r#"sluicegate_requests_total{route="everything",outcome="deny"} 1"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "no {line:?} in:\n{metrics}");
+    }
+}
+
+/// The documentation said `admin: off`, which is a fault.
+#[test]
+fn admin_is_turned_off_as_the_documentation_says() {
+    let page = include_str!("../../../../docs/metrics.md");
+    let (before, _) = page.split_once("` closes it").expect("how it is turned off");
+    let (_, off) = before.rsplit_once('`').expect("in code");
+    let (policy, _) = Policy::parse("shown", &format!("version: 1\n{off}\n")).expect("no faults");
+    assert_eq!(policy.admin.listen, None, "{off}");
 }
 
 #[test]
