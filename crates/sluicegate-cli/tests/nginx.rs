@@ -5,6 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::cast_precision_loss, reason = "counts of a few thousand")]
 
+// Beside the root and not below it, since the file's name is what finds the tests that need nginx.
+#[path = "nginx/bounds.rs"]
+mod bounds;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -17,9 +21,7 @@ use sluicegate_testkit::upstream::{Message, ReadBody};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-/// The limit of every client on `/`: B + R·t.
-const BURST: f64 = 10.0;
-const RATE: f64 = 20.0;
+use bounds::{BURST, Exchange, RATE, assert_every_window, assert_whole_run};
 
 /// How long the greedy client asks. Three of the limit's periods and more, so that the rate counts and not the burst.
 const GREEDY_FOR: Duration = Duration::from_secs(4);
@@ -62,7 +64,7 @@ fn a_greedy_client_gets_its_limit_in_every_window_and_a_modest_one_is_not_touche
     }
     assert!(exchanges.iter().all(|exchange| matches!(exchange.status, 200 | 429)));
     let admitted: Vec<&Exchange> = exchanges.iter().filter(|exchange| exchange.status == 200).collect();
-    assert_whole_run(&exchanges, admitted.len());
+    assert_whole_run(&exchanges);
     assert_every_window(&admitted);
 
     // A limit may only be held if the requests it let through are those that arrived.
@@ -106,42 +108,6 @@ fn every_allowed_request_of_a_load_test_is_in_the_upstreams_book() {
     let passed = (limited.answered - limited.refused) as f64;
     assert!(passed <= most, "{passed} passed of {limited:?}; {most:.2} is the most");
     gateway.stop();
-}
-
-/// One request and its answer. The decision fell somewhere between the two times.
-struct Exchange {
-    sent: Instant,
-    received: Instant,
-    status: u16,
-}
-
-/// B + R·t ± 1, with t known as closely as the times of asking and hearing allow.
-#[track_caller]
-fn assert_whole_run(exchanges: &[Exchange], admitted: usize) {
-    let (first, last) = (exchanges.first().unwrap(), exchanges.last().unwrap());
-    let least = BURST + RATE * (last.sent - first.received).as_secs_f64() - 1.0;
-    let most = BURST + RATE * (last.received - first.sent).as_secs_f64() + 1.0;
-    let admitted = admitted as f64;
-    assert!(
-        (least..=most).contains(&admitted),
-        "{admitted} admitted; {least:.2} to {most:.2} expected"
-    );
-}
-
-/// Never more than B + R·Δ + 1, in any window that begins and ends with an admitted request.
-#[track_caller]
-fn assert_every_window(admitted: &[&Exchange]) {
-    for (begin, first) in admitted.iter().enumerate() {
-        for (count, last) in admitted[begin..].iter().enumerate() {
-            let window = (last.received - first.sent).as_secs_f64();
-            let most = BURST + RATE * window + 1.0;
-            let count = (count + 1) as f64;
-            assert!(
-                count <= most,
-                "{count} admitted within {window:.3} s; {most:.2} is the most"
-            );
-        }
-    }
 }
 
 /// A keep-alive connection from an address of its own.
