@@ -112,7 +112,10 @@ fn a_cell_that_changes_its_bucket_is_never_judged_by_the_former_ones_time() {
             let standing = table.charge(bucket, Key::Hash(key(number)), Cost::ONE, Timestamp::from_nanos(now));
             (standing.passes(), standing.overflow())
         };
-        assert_eq!(charge(&table, 0, 1, 0), (true, false));
+        // Idle just now by its own bucket's ticks; by the other's, which are longer, it would be in debt for 18 minutes.
+        assert_eq!(charge(&table, 0, 1, HOUR - 1_000_000_000), (true, false));
+        // The other cell is taken, or it would be the one that is chosen.
+        assert_eq!(charge(&table, 1, 9, HOUR), (true, false));
         let other = Arc::clone(&table);
         let thread = thread::spawn(move || charge(&other, 1, 2, HOUR));
         let here = charge(&table, 1, 2, HOUR);
