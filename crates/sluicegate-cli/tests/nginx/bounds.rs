@@ -86,25 +86,25 @@ mod played {
 
     use super::*;
 
-    /// How far before and after the decision a client asks and hears.
-    const SLOP: Duration = Duration::from_millis(1);
+    /// Between asking and hearing; the decision falls in the middle.
+    const TAKES: Duration = Duration::from_millis(2);
 
     /// Asks every 5 ms for four seconds and until refused, with `stalls` (before which request, how long in ms) between;
     /// the bucket regains `rate` units a second.
     fn exchanges(rate: f64, stalls: &[(usize, u64)]) -> Vec<Exchange> {
         let start = crate::now();
-        let (mut decided_at, mut level) = (SLOP, BURST);
+        let (mut asked_at, mut level) = (Duration::ZERO, BURST);
         let mut exchanges: Vec<Exchange> = Vec::new();
         while exchanges.len() < 800 || exchanges.last().is_some_and(Exchange::is_admitted) {
             let stall = stalls.iter().find(|(before, _)| *before == exchanges.len());
             let gap = Duration::from_millis(stall.map_or(5, |(_, millis)| *millis));
-            decided_at += gap;
+            asked_at += gap;
             level = (level + rate * gap.as_secs_f64()).min(BURST);
             let status = if level < 1.0 { 429 } else { 200 };
             level -= if status == 200 { 1.0 } else { 0.0 };
             exchanges.push(Exchange {
-                sent: start + decided_at - SLOP,
-                received: start + decided_at + SLOP,
+                sent: start + asked_at,
+                received: start + asked_at + TAKES,
                 status,
             });
         }
