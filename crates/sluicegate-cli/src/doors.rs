@@ -13,6 +13,7 @@ use sluicegate_gateway::{Drained, Gateway, RunError, Trigger, shutdown};
 use sluicegate_state::SystemClock;
 use tokio::sync::oneshot;
 
+use crate::descriptors;
 use crate::traffic::TrafficSource;
 use crate::version::VERSION;
 use crate::worker::Worker;
@@ -58,6 +59,8 @@ impl Doors {
         let limiter = Arc::new(limiter);
         let readiness = Readiness::new();
 
+        // Before the gateway looks how many clients it has descriptors for.
+        descriptors::raise();
         let gateway = Gateway::bind(policy, Arc::clone(&limiter))?;
         let addresses = gateway.addresses().to_vec();
         let sources: Vec<Arc<dyn Source>> = vec![

@@ -13,6 +13,7 @@ mod arguments;
 mod check;
 mod columns;
 mod demo;
+mod descriptors;
 mod doors;
 mod environment;
 mod excerpt;

@@ -12,13 +12,16 @@ use std::time::Duration;
 use sluicegate_testkit::upstream::{Message, ReadBody, Upstream, ok};
 use tempfile::TempDir;
 
+/// Few enough that a hundred clients are too many.
+const FEW: Limits = Limits { soft: 64, hard: 64 };
+
 /// A bound far above anything a healthy process needs: whoever reaches it hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn more_clients_than_descriptors_are_served_in_turn_without_an_error() {
     let upstream = Upstream::answering(|_| ok("here")).unwrap();
-    let gateway = Gateway::start(upstream.address(), 64);
+    let gateway = Gateway::start(upstream.address(), FEW);
     let mut clients: Vec<_> = (0..100).map(|_| connect(gateway.address)).collect();
     for client in &mut clients {
         client
@@ -35,7 +38,7 @@ fn more_clients_than_descriptors_are_served_in_turn_without_an_error() {
 #[test]
 fn a_gateway_full_of_silent_clients_still_tells_how_it_is_and_recovers() {
     let upstream = Upstream::answering(|_| ok("here")).unwrap();
-    let gateway = Gateway::start(upstream.address(), 64);
+    let gateway = Gateway::start(upstream.address(), FEW);
     let silent: Vec<_> = (0..100).map(|_| connect(gateway.address)).collect();
     let mut waiting = connect(gateway.address);
     waiting
@@ -62,10 +65,34 @@ fn a_gateway_full_of_silent_clients_still_tells_how_it_is_and_recovers() {
     );
 }
 
+#[test]
+fn the_soft_limit_is_raised_to_the_hard_one() {
+    let upstream = Upstream::answering(|_| ok("here")).unwrap();
+    let gateway = Gateway::start(upstream.address(), Limits { soft: 64, hard: 200 });
+    let mut scrape = connect(gateway.admin);
+    scrape
+        .get_mut()
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    let metrics = Message::read(&mut scrape, ReadBody::Whole).unwrap().unwrap().text();
+    let most = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("sluicegate_gateway_connections_max "));
+    // Half of what is left of 200 after 32 for everything else and one listener.
+    assert_eq!(most, Some("83"), "{metrics}");
+}
+
 fn connect(to: SocketAddr) -> BufReader<TcpStream> {
     let stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     BufReader::new(stream)
+}
+
+/// Limits of open files.
+#[derive(Clone, Copy)]
+struct Limits {
+    soft: u32,
+    hard: u32,
 }
 
 struct Gateway {
@@ -76,8 +103,9 @@ struct Gateway {
 }
 
 impl Gateway {
-    /// Runs the built command under a shell's limit of open files.
-    fn start(upstream: SocketAddr, descriptors: usize) -> Self {
+    /// Runs the built command under a shell's limits of open files.
+    fn start(upstream: SocketAddr, limits: Limits) -> Self {
+        let Limits { soft, hard } = limits;
         let folder = TempDir::new().unwrap();
         let policy = folder.path().join("policy.yaml");
         let text = format!(
@@ -93,7 +121,7 @@ state: {{ memory: 1MiB }}
         fs::write(&policy, text).unwrap();
         let mut child = Command::new("sh")
             .arg("-c")
-            .arg(format!("ulimit -n {descriptors} && exec \"$0\" \"$@\""))
+            .arg(format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\""))
             .arg(env!("CARGO_BIN_EXE_sluicegate"))
             .args(["run", "-c"])
             .arg(&policy)
