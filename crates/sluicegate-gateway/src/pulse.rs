@@ -215,6 +215,11 @@ impl Alarm {
         self.due.set(0);
     }
 
+    /// Whether it is set, or has rung.
+    pub(crate) fn is_set(&self) -> bool {
+        self.due.get() != 0
+    }
+
     /// Whether its time has come and nobody set or cleared it since.
     pub(crate) fn has_rung(&self) -> bool {
         self.due.get() == RUNG

@@ -98,8 +98,8 @@ impl Reception {
             match (watch.turn().has_rung(), watch.phase()) {
                 (true, Phase::Fresh | Phase::Idle) => Poll::Ready(End::Over),
                 (true, Phase::Head) => Poll::Ready(End::HeadLate),
-                // Whoever waits for an upstream looks by itself.
-                (true, Phase::Answering) | (false, _) => Poll::Pending,
+                // Whoever waits for an upstream, or for the client to take bytes, looks by itself.
+                (true, Phase::Answering | Phase::Flushing) | (false, _) => Poll::Pending,
             }
         })
         .await;

@@ -38,6 +38,9 @@ pub(crate) enum Phase {
     Head,
     /// A request is being answered.
     Answering,
+    /// The answer is complete, and a part of it waits here until the client takes more. The deadline is `write_stall`:
+    /// what is timed as idle may be closed, and the answer with it.
+    Flushing,
     /// Between two requests.
     Idle,
 }
@@ -114,8 +117,41 @@ impl Watch {
         self.turn.clear();
     }
 
-    /// The answer's last byte was handed over for writing.
+    /// The answer's last byte was handed over for writing, which is not to say that the client's socket has taken it.
     pub(crate) fn end_turn(&self) {
+        if self.write.is_set() {
+            self.phase.set(Phase::Flushing);
+        } else {
+            self.rest();
+        }
+    }
+
+    /// The client's socket took bytes.
+    #[inline]
+    pub(crate) fn wrote(&self) {
+        self.write.clear();
+        if self.phase.get() == Phase::Flushing {
+            // If these were not the last, the next try to write says so.
+            self.rest();
+        }
+    }
+
+    /// The client's socket takes no bytes for now.
+    pub(crate) fn write_blocked(&self, waker: &std::task::Waker) -> Result<(), TooLong> {
+        if self.phase.get() == Phase::Idle {
+            self.phase.set(Phase::Flushing);
+            self.turn.clear();
+        }
+        let wait = Wait {
+            alarm: &self.write,
+            now: self.pulse.now(),
+            span: self.spans.write_stall,
+        };
+        wait.pending(waker)
+    }
+
+    /// The answer is with the client, as far as we can know: the next request is awaited.
+    fn rest(&self) {
         self.phase.set(Phase::Idle);
         let wait = if self.draining.get() {
             self.spans.drain_grace
@@ -146,9 +182,9 @@ impl Watch {
         }
     }
 
-    /// Whether a request is being answered.
+    /// Whether a request is being answered, to the last byte of its answer.
     pub(crate) fn is_busy(&self) -> bool {
-        self.phase.get() == Phase::Answering
+        matches!(self.phase.get(), Phase::Answering | Phase::Flushing)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -191,14 +227,6 @@ impl Watch {
             alarm: &self.download,
             now: self.pulse.now(),
             span: self.spans.response_body_idle,
-        }
-    }
-
-    pub(crate) fn write(&self) -> Wait<'_> {
-        Wait {
-            alarm: &self.write,
-            now: self.pulse.now(),
-            span: self.spans.write_stall,
         }
     }
 }
@@ -248,6 +276,21 @@ mod tests {
     use super::*;
     use crate::pulse::{Attendance, Beat};
 
+    fn beating() -> (Rc<Pulse<Watch>>, Spans) {
+        let deadlines = Deadlines::default();
+        let pulse = Rc::new(Pulse::new(deadlines.upstream_idle));
+        let spans = Spans::new(&deadlines, &pulse);
+        let beating = Rc::clone(&pulse);
+        tokio::task::spawn_local(async move { beating.beat(|_| Beat::Rest).await });
+        (pulse, spans)
+    }
+
+    async fn after(span: Duration) {
+        tokio::time::sleep(span).await;
+        // The beat and this test wake at the same moment; let the beat go first.
+        tokio::task::yield_now().await;
+    }
+
     fn attend(pulse: &Rc<Pulse<Watch>>, spans: Spans) -> Attendance<Watch> {
         let attendance = pulse.attend(Watch::new(Rc::clone(pulse), spans));
         attendance.open();
@@ -259,18 +302,56 @@ mod tests {
     #[tokio::test(start_paused = true, flavor = "local")]
     async fn the_first_client_after_a_quiet_time_has_all_its_time() {
         let deadlines = Deadlines::default();
-        let pulse = Rc::new(Pulse::new(deadlines.upstream_idle));
-        let spans = Spans::new(&deadlines, &pulse);
-        let beating = Rc::clone(&pulse);
-        tokio::task::spawn_local(async move { beating.beat(|_| Beat::Rest).await });
+        let (pulse, spans) = beating();
         drop(attend(&pulse, spans));
-        tokio::time::sleep(Duration::from_hours(1)).await;
+        after(Duration::from_hours(1)).await;
         let watch = attend(&pulse, spans);
-        tokio::time::sleep(deadlines.request_head.saturating_sub(Duration::from_millis(1))).await;
-        tokio::task::yield_now().await;
+        after(deadlines.request_head.saturating_sub(Duration::from_millis(1))).await;
         assert!(!watch.turn().has_rung());
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        tokio::task::yield_now().await;
+        after(Duration::from_secs(1)).await;
         assert!(watch.turn().has_rung());
+    }
+
+    /// Keep-alive once ran from when the answer's last frame was handed over, and the connection was closed with hundreds
+    /// of kilobytes that a client had not taken yet.
+    #[tokio::test(start_paused = true, flavor = "local")]
+    async fn no_client_is_idle_before_it_has_taken_its_whole_answer() {
+        let deadlines = Deadlines::default();
+        let (pulse, spans) = beating();
+        let waker = std::task::Waker::noop();
+        for blocked_before_the_end in [true, false] {
+            let watch = attend(&pulse, spans);
+            watch.heard();
+            watch.begin_turn(false);
+            if blocked_before_the_end {
+                assert!(watch.write_blocked(waker).is_ok());
+                watch.end_turn();
+            } else {
+                watch.end_turn();
+                assert!(watch.write_blocked(waker).is_ok());
+            }
+            // The order to stop does not make it idle either.
+            watch.drain();
+            after(deadlines.write_stall.saturating_sub(Duration::from_millis(1))).await;
+            assert!(watch.is_busy() && !watch.turn().has_rung());
+            assert!(watch.write_blocked(waker).is_ok());
+            watch.wrote();
+            assert!(!watch.is_busy() && !watch.turn().has_rung());
+            after(Duration::from_secs(1)).await;
+            assert!(watch.turn().has_rung(), "the grace runs from the last byte");
+        }
+    }
+
+    #[tokio::test(start_paused = true, flavor = "local")]
+    async fn a_client_that_never_takes_the_rest_of_its_answer_is_given_up() {
+        let deadlines = Deadlines::default();
+        let (pulse, spans) = beating();
+        let waker = std::task::Waker::noop();
+        let watch = attend(&pulse, spans);
+        watch.begin_turn(false);
+        watch.end_turn();
+        assert!(watch.write_blocked(waker).is_ok());
+        after(deadlines.write_stall + Duration::from_secs(1)).await;
+        assert!(watch.write_blocked(waker).is_err());
     }
 }

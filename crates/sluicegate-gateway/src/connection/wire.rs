@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::traffic::Tally;
-use super::watch::{SharedWatch, Wait};
+use super::watch::SharedWatch;
 
 /// A client's socket under watch. Wrap it in hyper-util's `TokioIo` to hand it to hyper.
 pub(crate) struct Wire {
@@ -44,15 +44,14 @@ impl Wire {
     }
 
     fn wrote(&mut self, written: Poll<io::Result<usize>>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
-        let wait: Wait<'_> = self.watch.write();
         match &written {
             Poll::Ready(Ok(count)) => {
-                wait.progressed();
+                self.watch.wrote();
                 self.tally.wrote(*count);
             }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => {
-                if wait.pending(cx.waker()).is_err() {
+                if self.watch.write_blocked(cx.waker()).is_err() {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
             }
