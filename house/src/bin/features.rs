@@ -1,14 +1,17 @@
-//! Prints one line for each package of the workspace, `package`, and one for each of its features, `package feature`.
+//! Prints what `./x test` checks alone: `package` for each library under `crates/`, and `package feature` for each feature.
 //!
-//! `./x test` checks each line alone. A package that compiles only because a neighbour in the same build turns a feature
-//! of tokio or hyper on is then found out.
+//! A library that compiles only because a neighbour in the same build turns a feature of tokio or hyper on is then found out.
+//! Nobody builds on a binary, and each is built alone before it is used.
 #![forbid(unsafe_code)]
 
 use sluicegate_house::workspace::{Workspace, WorkspaceError};
 
 fn main() -> Result<(), WorkspaceError> {
-    for package in Workspace::read()?.members() {
-        println!("{}", package.name);
+    let workspace = Workspace::read()?;
+    for package in workspace.members() {
+        if package.library().is_some() && package.folder().starts_with(workspace.root().join("crates")) {
+            println!("{}", package.name);
+        }
         for feature in &package.features {
             println!("{} {feature}", package.name);
         }

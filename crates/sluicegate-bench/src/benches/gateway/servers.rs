@@ -202,7 +202,8 @@ fn build(bench: &str) -> Result<PathBuf, BenchError> {
     let mut cargo = Command::new("cargo");
     cargo
         .args(["build", "--locked", "--quiet", "--profile", &profile])
-        .args(["--package", "sluicegate-cli", "--bin", "sluicegate"]);
+        // Beside the bench, as `./x` has built it: alone it would have other features and be built from the ground again.
+        .args(["--package", "sluicegate-cli", "--package", "sluicegate-bench", "--bin", "sluicegate"]);
     child::output(cargo)?;
     Ok(child::this_program()?.with_file_name("sluicegate"))
 }
