@@ -132,7 +132,7 @@ impl Default for Caps {
             head_bytes: 16 << 10,
             headers: 100,
             body_bytes: None,
-            connections: 10_000,
+            connections: 8_192,
             idle_per_server: 64,
         }
     }

@@ -139,7 +139,7 @@ shape! {
         /// Size of a request's body; a larger one is answered with 413. Bodies are passed on as they come, never stored.
         optional body_bytes: SizeOrUnbounded = "unbounded",
         /// Client connections open at once; more wait in the listen queue.
-        optional connections: Whole<1, 1_000_000> = "10000",
+        optional connections: Whole<1, 1_000_000> = "8192",
         /// Unused connections kept for each upstream server and thread; 0 keeps none.
         optional idle_per_server: Whole<0, 10_000> = "64",
     }
