@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::connection::SharedWatch;
+use crate::connection::{Receipt, SharedWatch};
 use crate::problem::Problem;
 use crate::upstream::{Link, Server};
 
@@ -20,7 +20,7 @@ pub(crate) struct RequestBody {
     incoming: Incoming,
     /// `None` means unbounded.
     bytes_left: Option<u64>,
-    watch: SharedWatch,
+    receipt: Receipt,
 }
 
 /// Why a request's body cannot be forwarded to its end: the client's fault, and told to it.
@@ -53,11 +53,10 @@ pub(crate) fn fault_of(error: &hyper::Error) -> Option<Problem> {
 impl RequestBody {
     /// `bytes_max`: `None` means unbounded.
     pub(crate) fn new(incoming: Incoming, bytes_max: Option<u64>, watch: SharedWatch) -> Self {
-        watch.set_uploading(!incoming.is_end_stream());
         Self {
+            receipt: Receipt::new(watch, incoming.is_end_stream()),
             incoming,
             bytes_left: bytes_max,
-            watch,
         }
     }
 }
@@ -68,26 +67,23 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let this = &mut *self;
-        let wait = this.watch.upload();
         let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
-            return match wait.pending(cx.waker()) {
+            return match this.receipt.pending(cx.waker()) {
                 Ok(()) => Poll::Pending,
                 Err(_too_long) => Poll::Ready(Some(Err(BodyFault::Late))),
             };
         };
-        wait.progressed();
+        this.receipt.progressed();
         let Some(frame) = frame.transpose().map_err(BodyFault::Broken)? else {
-            this.watch.body_ended();
+            this.receipt.ended();
             return Poll::Ready(None);
         };
         if this.incoming.is_end_stream() {
-            this.watch.body_ended();
+            this.receipt.ended();
         }
         if let (Some(left), Some(data)) = (&mut this.bytes_left, frame.data_ref()) {
             *left = left.checked_sub(data.len() as u64).ok_or(BodyFault::TooLarge)?;
         }
-        // The upstream cannot be asked for an answer before it has the whole request.
-        this.watch.await_answer();
         Poll::Ready(Some(Ok(frame)))
     }
 
@@ -97,13 +93,6 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
-    }
-}
-
-impl Drop for RequestBody {
-    fn drop(&mut self) {
-        self.watch.set_uploading(false);
-        self.watch.upload().progressed();
     }
 }
 

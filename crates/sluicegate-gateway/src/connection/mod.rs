@@ -1,5 +1,6 @@
 //! One client connection, from accept to close.
 
+mod receipt;
 mod traffic;
 mod watch;
 mod wire;
@@ -16,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+pub(crate) use self::receipt::Receipt;
 pub use self::traffic::Traffic;
 pub(crate) use self::traffic::{Place, Tally};
 pub(crate) use self::watch::{Phase, SharedWatch, Spans, Watch};
@@ -98,16 +100,18 @@ impl Reception {
             match (watch.turn().has_rung(), watch.phase()) {
                 (true, Phase::Fresh | Phase::Idle) => Poll::Ready(End::Over),
                 (true, Phase::Head) => Poll::Ready(End::HeadLate),
-                // Whoever waits for an upstream, or for the client to take bytes, looks by itself.
-                (true, Phase::Answering | Phase::Flushing) | (false, _) => Poll::Pending,
+                // Whoever waits for an upstream, or for the client to take or send a body's bytes, looks by itself.
+                (true, Phase::Answering | Phase::Flushing | Phase::Receiving) | (false, _) => Poll::Pending,
             }
         })
         .await;
         if end == End::Over {
             return;
         }
-        let mut wire = connection.into_parts().io.into_inner();
-        if end == End::HeadLate {
+        let parts = connection.into_parts();
+        let mut wire = parts.io.into_inner();
+        // Empty lines before a request are none of it, and who sent no more has asked for nothing.
+        if end == End::HeadLate && parts.read_buf.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
             wire.say(HEAD_LATE);
         }
         if wire.has_ended() {

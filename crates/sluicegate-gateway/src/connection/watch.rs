@@ -7,8 +7,7 @@ use sluicegate::policy::checked::Deadlines;
 
 use crate::pulse::{Alarm, Attendant, Pulse, Tick, Ticks, Timed};
 
-/// One connection's watch, as its socket, its door and its bodies share it. All of them live in one task, but for an
-/// upload that outlives its answer's head.
+/// One connection's watch, as its socket, its door and its bodies share it.
 pub(crate) type SharedWatch = Rc<Attendant<Watch>>;
 
 /// Where a connection stands, and its alarms.
@@ -16,6 +15,7 @@ pub(crate) struct Watch {
     pulse: Rc<Pulse<Watch>>,
     spans: Spans,
     phase: Cell<Phase>,
+    turn_now: Cell<Turn>,
     draining: Cell<bool>,
     uploading: Cell<bool>,
     unread: Cell<bool>,
@@ -29,6 +29,10 @@ pub(crate) struct Watch {
     write: Alarm,
 }
 
+/// Which of a connection's requests, counted from its first; 0 is none yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn(u64);
+
 /// What a connection is busy with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -41,6 +45,9 @@ pub(crate) enum Phase {
     /// The answer is complete, and a part of it waits here until the client takes more. The deadline is `write_stall`:
     /// what is timed as idle may be closed, and the answer with it.
     Flushing,
+    /// The answer is complete and sent, the request is not: an upstream may answer before it has read everything. What
+    /// comes in is the body's. Its reader holds the deadline, `request_body_idle`.
+    Receiving,
     /// Between two requests.
     Idle,
 }
@@ -78,6 +85,7 @@ impl Watch {
             pulse,
             spans,
             phase: Cell::new(Phase::Fresh),
+            turn_now: Cell::new(Turn(0)),
             draining: Cell::new(false),
             uploading: Cell::new(false),
             unread: Cell::new(false),
@@ -101,19 +109,41 @@ impl Watch {
         self.phase.get()
     }
 
-    /// Bytes came in. The deadline for a whole head runs from the first of them, however they trickle.
+    /// Which request this is, or was the last one.
+    pub(crate) fn turn_now(&self) -> Turn {
+        self.turn_now.get()
+    }
+
+    /// Bytes came in: perhaps a head's first. The deadline for a whole head runs from there, or from the connection's
+    /// start, however they trickle.
     #[inline]
     pub(crate) fn heard(&self) {
-        if matches!(self.phase.get(), Phase::Fresh | Phase::Idle) {
-            self.phase.set(Phase::Head);
-            self.turn.set(self.pulse.now(), self.spans.request_head);
+        match self.phase.get() {
+            Phase::Fresh => {
+                self.phase.set(Phase::Head);
+                if self.draining.get() {
+                    // Until now it had the grace, and perhaps not much of it.
+                    self.turn.set(self.pulse.now(), self.spans.request_head);
+                }
+            }
+            // Of a body that nobody wants, hyper may read and forget a rest that has come already. Nothing tells that
+            // from a head, so that such a client has `keep_alive` for its next head, as if it had sent nothing.
+            Phase::Idle if !self.unread.get() => {
+                self.phase.set(Phase::Head);
+                self.turn.set(self.pulse.now(), self.spans.request_head);
+            }
+            Phase::Head | Phase::Answering | Phase::Flushing | Phase::Receiving | Phase::Idle => {}
         }
     }
 
     /// A whole head is here, and perhaps a body behind it.
     pub(crate) fn begin_turn(&self, has_body: bool) {
         self.phase.set(Phase::Answering);
+        // 2⁶⁴ requests do not fit into a connection's life.
+        self.turn_now.set(Turn(self.turn_now.get().0.wrapping_add(1)));
         self.unread.set(has_body);
+        self.uploading.set(false);
+        self.upload.clear();
         self.turn.clear();
     }
 
@@ -138,7 +168,7 @@ impl Watch {
 
     /// The client's socket takes no bytes for now.
     pub(crate) fn write_blocked(&self, waker: &std::task::Waker) -> Result<(), TooLong> {
-        if self.phase.get() == Phase::Idle {
+        if matches!(self.phase.get(), Phase::Idle | Phase::Receiving) {
             self.phase.set(Phase::Flushing);
             self.turn.clear();
         }
@@ -150,8 +180,13 @@ impl Watch {
         wait.pending(waker)
     }
 
-    /// The answer is with the client, as far as we can know: the next request is awaited.
+    /// The answer is with the client, as far as we can know: the rest of the request is awaited, or else the next one.
     fn rest(&self) {
+        if self.uploading.get() && self.unread.get() {
+            self.phase.set(Phase::Receiving);
+            self.turn.clear();
+            return;
+        }
         self.phase.set(Phase::Idle);
         let wait = if self.draining.get() {
             self.spans.drain_grace
@@ -182,9 +217,9 @@ impl Watch {
         }
     }
 
-    /// Whether a request is being answered, to the last byte of its answer.
+    /// Whether a request is being answered or received, to the last byte of either.
     pub(crate) fn is_busy(&self) -> bool {
-        matches!(self.phase.get(), Phase::Answering | Phase::Flushing)
+        matches!(self.phase.get(), Phase::Answering | Phase::Flushing | Phase::Receiving)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -196,13 +231,22 @@ impl Watch {
         self.uploading.get()
     }
 
-    pub(crate) fn set_uploading(&self, uploading: bool) {
+    /// Whether somebody reads the current request's body, and it is not over. Told by its [`Receipt`](super::Receipt).
+    pub(super) fn set_uploading(&self, uploading: bool) {
         self.uploading.set(uploading);
+        self.end_receiving();
     }
 
-    /// The last request's body was read to its end.
-    pub(crate) fn body_ended(&self) {
+    /// The current request's body was read to its end.
+    pub(super) fn body_ended(&self) {
         self.unread.set(false);
+        self.end_receiving();
+    }
+
+    fn end_receiving(&self) {
+        if self.phase.get() == Phase::Receiving {
+            self.rest();
+        }
     }
 
     /// Whether the last request has a body that nobody read to its end.
@@ -214,7 +258,7 @@ impl Watch {
         &self.turn
     }
 
-    pub(crate) fn upload(&self) -> Wait<'_> {
+    pub(super) fn upload(&self) -> Wait<'_> {
         Wait {
             alarm: &self.upload,
             now: self.pulse.now(),
@@ -310,6 +354,29 @@ mod tests {
         assert!(!watch.turn().has_rung());
         after(Duration::from_secs(1)).await;
         assert!(watch.turn().has_rung());
+    }
+
+    /// Its first byte once gave a client the whole time again.
+    #[tokio::test(start_paused = true, flavor = "local")]
+    async fn the_first_head_is_timed_from_the_connections_start() {
+        let deadlines = Deadlines::default();
+        let (pulse, spans) = beating();
+        let watch = attend(&pulse, spans);
+        after(deadlines.request_head / 2).await;
+        watch.heard();
+        after(deadlines.request_head / 2 + Duration::from_secs(1)).await;
+        assert!(watch.turn().has_rung());
+    }
+
+    #[tokio::test(start_paused = true, flavor = "local")]
+    async fn a_head_that_begins_within_the_grace_of_a_drain_has_all_its_time() {
+        let deadlines = Deadlines::default();
+        let (pulse, spans) = beating();
+        let watch = attend(&pulse, spans);
+        watch.drain();
+        watch.heard();
+        after(deadlines.request_head.saturating_sub(Duration::from_millis(1))).await;
+        assert!(!watch.turn().has_rung());
     }
 
     /// Keep-alive once ran from when the answer's last frame was handed over, and the connection was closed with hundreds
