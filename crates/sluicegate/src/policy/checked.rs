@@ -75,7 +75,7 @@ pub struct Server {
 /// How long each step of a request may take in the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deadlines {
-    /// From a connection's first byte (or the last response's end) to the end of a request's head.
+    /// From a connection's start, or a later head's first byte, to the end of a request's head.
     pub request_head: Duration,
     /// Between two reads of a request's body.
     pub request_body_idle: Duration,
