@@ -107,7 +107,7 @@ pub(crate) enum Reply {
 /// An answer's body on its way from a server to a client.
 pub(crate) struct Relay {
     incoming: Incoming,
-    /// `None` once the whole answer is here, or another task drives the connection.
+    /// `None` once the whole answer is here, or the connection is driven apart from it.
     link: Option<Box<Link>>,
     server: Rc<Server>,
     watch: SharedWatch,
@@ -139,7 +139,9 @@ impl Reply {
         };
         if relay.watch.is_uploading() {
             // The answer came before the whole request was read.
-            relay.link.take().into_iter().for_each(Link::detach);
+            if let Some(link) = relay.link.take() {
+                relay.watch.uploads().take_on(link);
+            }
         }
         relay.part_if_done();
         Self::Relay(relay)

@@ -46,6 +46,7 @@ mod listen;
 mod problem;
 mod pulse;
 mod shutdown;
+mod uploads;
 mod upstream;
 mod worker;
 

@@ -195,6 +195,11 @@ impl Alarm {
         self.due.set(now.after(span).0);
     }
 
+    /// Rings at `due`.
+    pub(crate) fn set_at(&self, due: Tick) {
+        self.due.set(due.0);
+    }
+
     /// As [`Alarm::set`], if it is unset: a wait that goes on is not a new one.
     pub(crate) fn set_if_unset(&self, now: Tick, span: Ticks) {
         if self.due.get() == 0 {

@@ -88,12 +88,16 @@ impl Reception {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let watch = attendance.share();
+        let _parting = Parting(&watch);
         let door = Door::new(service(attendance.share()), attendance.share(), self.headers_max);
         let wire = TokioIo::new(Wire::new(stream, attendance.share(), tally));
         let mut connection = self.http.serve_connection(wire, door);
         let end = std::future::poll_fn(|cx| {
             watch.turn().wakes(cx.waker());
-            if let Poll::Ready(done) = Pin::new(&mut connection).poll(cx) {
+            let polled = Pin::new(&mut connection).poll(cx);
+            // Behind it, since it has just read what they are to send, and may have left one more of them.
+            let _ = watch.poll_uploads(cx);
+            if let Poll::Ready(done) = polled {
                 return Poll::Ready(End::of(&watch, &done));
             }
             // Only now: bytes that came with the same wake-up have been read, and moved the deadline.
@@ -105,7 +109,7 @@ impl Reception {
             }
         })
         .await;
-        if end == End::Over {
+        if end == End::Broken || (end == End::Over && watch.uploads().is_empty()) {
             return;
         }
         let parts = connection.into_parts();
@@ -114,11 +118,24 @@ impl Reception {
         if end == End::HeadLate && parts.read_buf.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
             wire.say(HEAD_LATE);
         }
-        if wire.has_ended() {
-            return;
+        if end != End::Over && !wire.has_ended() {
+            // Boxed, so that its buffer weighs on the few that linger and not on every connection.
+            Box::pin(linger(&mut wire)).await;
         }
-        // Boxed, so that its buffer weighs on the few that linger and not on every connection.
-        Box::pin(linger(&mut wire)).await;
+        if !watch.uploads().is_empty() {
+            // Its client has sent them to the end and is done; their servers have not taken all of them yet.
+            let _ = wire.shutdown().await;
+            std::future::poll_fn(|cx| watch.poll_uploads(cx)).await;
+        }
+    }
+}
+
+/// Gives up a connection's uploads at its end, however that comes: they would keep its watch, and the watch them.
+struct Parting<'a>(&'a Watch);
+
+impl Drop for Parting<'_> {
+    fn drop(&mut self) {
+        self.0.uploads().give_up();
     }
 }
 
@@ -127,6 +144,8 @@ impl Reception {
 enum End {
     /// There is nothing left to say or to hear.
     Over,
+    /// The client went away, or took no more bytes.
+    Broken,
     /// The client was answered before it had sent everything.
     Unheard,
     /// A head did not arrive in time.
@@ -136,9 +155,11 @@ enum End {
 impl End {
     fn of(watch: &Watch, done: &Result<(), hyper::Error>) -> Self {
         match done {
-            Ok(()) if watch.is_unread() => Self::Unheard,
+            // A body that is still read has come to its end, or its reader will see where it broke off.
+            Ok(()) if watch.is_unread() && !watch.is_uploading() => Self::Unheard,
+            Ok(()) => Self::Over,
             Err(error) if error.is_parse() => Self::Unheard,
-            _ => Self::Over,
+            Err(_) => Self::Broken,
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use sluicegate::policy::checked::Deadlines;
 
 use crate::pulse::{Alarm, Attendant, Pulse, Tick, Ticks, Timed};
+use crate::uploads::Uploads;
 
 /// One connection's watch, as its socket, its door and its bodies share it.
 pub(crate) type SharedWatch = Rc<Attendant<Watch>>;
@@ -27,6 +29,7 @@ pub(crate) struct Watch {
     download: Alarm,
     /// For the client to take some bytes.
     write: Alarm,
+    uploads: Uploads,
 }
 
 /// Which of a connection's requests, counted from its first; 0 is none yet.
@@ -93,6 +96,7 @@ impl Watch {
             upload: Alarm::default(),
             download: Alarm::default(),
             write: Alarm::default(),
+            uploads: Uploads::default(),
         }
     }
 
@@ -217,9 +221,9 @@ impl Watch {
         }
     }
 
-    /// Whether a request is being answered or received, to the last byte of either.
+    /// Whether a request is being answered, received or passed on, to the last byte.
     pub(crate) fn is_busy(&self) -> bool {
-        matches!(self.phase.get(), Phase::Answering | Phase::Flushing | Phase::Receiving)
+        matches!(self.phase.get(), Phase::Answering | Phase::Flushing | Phase::Receiving) || !self.uploads.is_empty()
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -258,6 +262,16 @@ impl Watch {
         &self.turn
     }
 
+    pub(crate) fn uploads(&self) -> &Uploads {
+        &self.uploads
+    }
+
+    /// Drives the uploads whose answers have begun. Ready when none is left.
+    #[inline]
+    pub(crate) fn poll_uploads(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.uploads.poll(cx, self.pulse.now(), self.spans.write_stall)
+    }
+
     pub(super) fn upload(&self) -> Wait<'_> {
         Wait {
             alarm: &self.upload,
@@ -281,6 +295,7 @@ impl Timed for Watch {
         self.upload.look(now);
         self.download.look(now);
         self.write.look(now);
+        self.uploads.look(now);
     }
 }
 

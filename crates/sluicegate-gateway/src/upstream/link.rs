@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -14,13 +15,15 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::line::{Flow, Line};
 use crate::body::RequestBody;
 use crate::connection::SharedWatch;
 
 /// An open connection. Idle, sending, or receiving; only one request at a time.
 pub(crate) struct Link {
     sender: SendRequest<RequestBody>,
-    wire: Connection<TokioIo<TcpStream>, RequestBody>,
+    wire: Connection<TokioIo<Line>, RequestBody>,
+    flow: Rc<Flow>,
 }
 
 /// Why a request got no answer on a link.
@@ -36,15 +39,16 @@ pub(crate) enum Failure {
 impl Link {
     /// Speaks HTTP/1.1 over a connected socket.
     pub(crate) async fn new(stream: TcpStream) -> Result<Box<Self>, hyper::Error> {
+        let (line, flow) = Line::new(stream);
         let (sender, wire) = Builder::new()
             .max_header_size(ANSWER_HEAD_BYTES_MAX)
             .max_buf_size(READ_BUFFER_BYTES_MAX)
             // Most requests are a head alone. Copied into one buffer with whatever small body they have, they leave by a
             // plain write, which saves 2 to 3 % of the CPU of a proxied request.
             .writev(false)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(line))
             .await?;
-        Ok(Box::new(Self { sender, wire }))
+        Ok(Box::new(Self { sender, wire, flow }))
     }
 
     /// Sends the request and drives the connection up to the answer's head.
@@ -86,15 +90,9 @@ impl Link {
         self.sender.is_ready()
     }
 
-    /// Goes on with an upload whose answer has already begun, in a task of its own: a client that reads nothing before
-    /// it has sent everything must not be waited for by itself. Ends with the upload, or when either side closes.
-    pub(crate) fn detach(self: Box<Self>) {
-        tokio::task::spawn_local(async move {
-            let Self { sender, wire } = *self;
-            // The answer's body tells what became of it; a failure has nobody else to go to.
-            let _ = wire.await;
-            drop(sender);
-        });
+    /// Bytes sent so far, if the server takes no more for now; `None` if it took all there were.
+    pub(crate) fn blocked_at(&self) -> Option<u64> {
+        self.flow.blocked_at()
     }
 }
 

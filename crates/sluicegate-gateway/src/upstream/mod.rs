@@ -1,6 +1,7 @@
 //! Upstreams as one worker sees them: its own turns, its own connections, nothing shared and nothing locked.
 
 mod balance;
+mod line;
 mod link;
 
 use std::cell::{Cell, RefCell};
