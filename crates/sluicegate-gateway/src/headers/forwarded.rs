@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use http::header::{FORWARDED, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use sluicegate::address::{is_trusted, plain};
 use sluicegate::policy::checked::{ForwardedHeader, Identity};
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -34,8 +35,9 @@ enum Trust {
 
 impl Peer {
     pub(crate) fn new(address: IpAddr, identity: &Identity) -> Self {
-        let address = address.to_canonical();
-        let trusted = identity.trusted_proxies.iter().any(|net| net.contains(&address));
+        // By the same functions that find the client: two opinions on who is trusted would be a way around the limits.
+        let address = plain(address);
+        let trusted = is_trusted(identity, address);
         let style = identity.forwarded_header;
         let text = match (style, address) {
             (ForwardedHeader::XForwardedFor, _) => address.to_string(),
@@ -252,6 +254,21 @@ mod tests {
                 "forwarded",
                 "for=\"[2001:db8::1]\";host=\"api.example:8080\";proto=http",
             )],
+        );
+    }
+
+    /// Translated addresses were once trusted where the client is looked for, and strangers here.
+    #[test]
+    fn a_translated_address_is_the_ipv4_it_translates() {
+        check(
+            OLD,
+            "64:ff9b::10.2.2.2",
+            &[("x-forwarded-for", "198.51.100.7")],
+            &[
+                ("x-forwarded-for", "198.51.100.7, 10.2.2.2"),
+                ("x-forwarded-host", "api.example:8080"),
+                ("x-forwarded-proto", "http"),
+            ],
         );
     }
 

@@ -90,8 +90,9 @@ pub const ELEMENTS_MAX: usize = 32;
 /// Bytes of the field that are looked at, over all its lines, from its end: what common proxies allow for a whole head.
 pub const FIELD_BYTES_MAX: usize = 8 * 1024;
 
-/// Whether what `address` forwards is believed. `address` is in its plain form.
-fn is_trusted(identity: &Identity, address: IpAddr) -> bool {
+/// Whether what `address` forwards is believed: it lies in one of the policy's trusted networks. `address` is in its
+/// [`plain`] form. Costs one pass over those networks.
+pub fn is_trusted(identity: &Identity, address: IpAddr) -> bool {
     identity
         .trusted_proxies
         .iter()
