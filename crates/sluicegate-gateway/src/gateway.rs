@@ -13,7 +13,7 @@ use crate::connection::Traffic;
 use crate::error::{BindError, RunError};
 use crate::listen::{self, Sockets};
 use crate::shutdown::{Shutdown, Trigger, shutdown};
-use crate::worker::{Shared, runtime, work};
+use crate::worker::{Shared, on_runtime, work};
 
 /// The way into the gateway: [`Gateway::bind`].
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Bound {
                 };
                 thread::Builder::new()
                     .name(format!("gateway-{worker}"))
-                    .spawn(move || failed.watch(|| runtime()?.block_on(work(shared, sockets, stop))))
+                    .spawn(move || failed.watch(|| on_runtime(work(shared, sockets, stop))?))
                     // The closure's guard was dropped with it, so that those before this one stop.
                     .map_err(|source| RunError::Start { worker, source })
             })

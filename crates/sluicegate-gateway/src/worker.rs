@@ -12,7 +12,7 @@ use sluicegate::Limiter;
 use sluicegate::policy::checked::{Gateway, Identity};
 use sluicegate_tower::Limit;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -62,12 +62,21 @@ impl Deref for LocalLimiter {
     }
 }
 
-/// A runtime for one worker, made on the worker's thread.
-pub(crate) fn runtime() -> io::Result<LocalRuntime> {
-    Builder::new_current_thread()
+/// Runs `work` to its end, on a runtime made on the worker's thread. A lookup that hangs does not hold up the end.
+pub(crate) fn on_runtime<F: Future>(work: F) -> io::Result<F::Output> {
+    let runtime = Builder::new_current_thread()
         .enable_all()
-        .build_local(LocalOptions::default())
+        .max_blocking_threads(LOOKUPS_MAX)
+        .build_local(LocalOptions::default())?;
+    let outcome = runtime.block_on(work);
+    // To drop the runtime would be to wait for its threads, and with them for as long as the system's resolver likes.
+    runtime.shutdown_background();
+    Ok(outcome)
 }
+
+/// Names that one worker looks up at once; more wait, at most one for each server. Nothing else blocks. One name server
+/// that does not answer takes one of them for seconds, and the names that it does not know are still found.
+pub(crate) const LOOKUPS_MAX: usize = 4;
 
 /// Serves until the order to stop, then drains; gives back how many requests were cut off.
 pub(crate) async fn work(shared: Shared, sockets: Sockets, mut shutdown: Shutdown) -> io::Result<usize> {
@@ -238,3 +247,29 @@ const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 
 /// How often a drain looks whether everybody has gone.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// The end of a drain once waited for the system's resolver, far beyond the drain's deadline.
+    #[test]
+    fn a_lookup_that_hangs_does_not_hold_up_the_end() {
+        let (release, hung) = mpsc::channel::<()>();
+        let ended = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&ended);
+        on_runtime(async move {
+            tokio::task::spawn_blocking(move || {
+                // A bound for a test that fails; nobody sends.
+                let _ = hung.recv_timeout(Duration::from_secs(20));
+                end.store(true, Ordering::SeqCst);
+            });
+        })
+        .expect("a runtime can be had");
+        assert!(!ended.load(Ordering::SeqCst));
+        drop(release);
+    }
+}

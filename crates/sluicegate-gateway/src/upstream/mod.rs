@@ -3,10 +3,11 @@
 mod balance;
 mod line;
 mod link;
+mod resolver;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -19,10 +20,11 @@ use tokio::net::TcpStream;
 
 use self::balance::Turns;
 pub(crate) use self::link::{Failure, Link};
+use self::resolver::Resolver;
 use crate::body::RequestBody;
-use crate::connection::SharedWatch;
+use crate::connection::{SharedWatch, Watch};
 use crate::problem::Problem;
-use crate::pulse::{Pulse, Tick, Ticks, Timed};
+use crate::pulse::{Pulse, Tick, Ticks};
 
 /// A named set of servers that answer the same requests.
 pub(crate) struct Upstream {
@@ -51,14 +53,14 @@ struct Idle {
 enum Address {
     Known(SocketAddr),
     /// Resolved whenever a connection is made.
-    Named(Authority),
+    Named(Rc<Resolver<Watch>>),
 }
 
 impl Upstream {
-    pub(crate) fn new<T: Timed>(upstream: &checked::Upstream, gateway: &checked::Gateway, pulse: &Pulse<T>) -> Self {
+    pub(crate) fn new(upstream: &checked::Upstream, gateway: &checked::Gateway, pulse: &Rc<Pulse<Watch>>) -> Self {
         let server = |server: &checked::Server| {
             Rc::new(Server {
-                address: Address::new(&server.authority),
+                address: Address::new(&server.authority, pulse),
                 rests_until: Cell::new(None),
                 rest: pulse.ticks(REST_AFTER_FAILURE),
                 idle: RefCell::new(Vec::new()),
@@ -143,7 +145,7 @@ impl Server {
         let connected = tokio::time::timeout(within, async {
             let stream = match &self.address {
                 Address::Known(address) => TcpStream::connect(address).await,
-                Address::Named(authority) => TcpStream::connect(authority.as_str()).await,
+                Address::Named(resolver) => TcpStream::connect(&*resolver.addresses().await?).await,
             }?;
             // A head and the start of its body leave in one write; waiting for more would only add delay.
             stream.set_nodelay(true)?;
@@ -174,11 +176,13 @@ impl Server {
 }
 
 impl Address {
-    fn new(authority: &Authority) -> Self {
-        match authority.as_str().parse() {
-            Ok(address) => Self::Known(address),
-            Err(_) => Self::Named(authority.clone()),
+    fn new(authority: &Authority, pulse: &Rc<Pulse<Watch>>) -> Self {
+        let authority = authority.as_str();
+        if let Ok(address) = authority.parse() {
+            return Self::Known(address);
         }
+        let name = authority.to_owned();
+        Self::Named(Resolver::new(pulse, move || Ok(name.to_socket_addrs()?.collect())))
     }
 }
 
