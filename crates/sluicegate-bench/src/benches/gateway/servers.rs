@@ -203,7 +203,14 @@ fn build(bench: &str) -> Result<PathBuf, BenchError> {
     cargo
         .args(["build", "--locked", "--quiet", "--profile", &profile])
         // Beside the bench, as `./x` has built it: alone it would have other features and be built from the ground again.
-        .args(["--package", "sluicegate-cli", "--package", "sluicegate-bench", "--bin", "sluicegate"]);
+        .args([
+            "--package",
+            "sluicegate-cli",
+            "--package",
+            "sluicegate-bench",
+            "--bin",
+            "sluicegate",
+        ]);
     child::output(cargo)?;
     Ok(child::this_program()?.with_file_name("sluicegate"))
 }
