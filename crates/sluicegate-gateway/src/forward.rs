@@ -48,7 +48,7 @@ impl Switchboard {
     ) -> Result<Response<Reply>, Problem> {
         let upstream = self.upstream(admitted).ok_or(Problem::NoRoute)?;
         let request = self.outgoing(request, watch, peer)?;
-        let (answer, link, server) = upstream.send(request, watch).await?;
+        let (answer, link, server) = upstream.send(request, watch, || self.spare()).await?;
         let (mut head, incoming) = answer.into_parts();
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked for it: `Upgrade` is not passed on.
@@ -60,6 +60,15 @@ impl Switchboard {
             head,
             Reply::relay(incoming, link, server, watch.clone()),
         ))
+    }
+
+    /// Gives up some unused connections, of any upstream's. Says whether there were any.
+    fn spare(&self) -> bool {
+        let mut spared = false;
+        for upstream in &self.upstreams {
+            spared |= upstream.spare();
+        }
+        spared
     }
 
     fn upstream(&self, admitted: &Admitted) -> Option<&Upstream> {

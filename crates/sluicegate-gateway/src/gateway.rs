@@ -13,7 +13,7 @@ use crate::connection::Traffic;
 use crate::error::{BindError, RunError};
 use crate::listen::{self, Sockets};
 use crate::shutdown::{Shutdown, Trigger, shutdown};
-use crate::worker::{Shared, on_runtime, work};
+use crate::worker::{LOOKUPS_MAX, Shared, on_runtime, work};
 
 /// The way into the gateway: [`Gateway::bind`].
 #[derive(Debug)]
@@ -52,7 +52,8 @@ impl Gateway {
             routes: policy.routes.iter().map(|route| route.upstream).collect(),
             traffic: Arc::new(Traffic::new(fitting(
                 gateway.caps.connections,
-                workers * addresses.len(),
+                workers,
+                addresses.len(),
             ))),
             gateway: Arc::new(gateway),
             limiter,
@@ -145,14 +146,14 @@ impl Drop for FireUnlessDone {
 
 /// The cap of connections, or fewer where the process may not open as many files: each client may need a connection to
 /// a server, and one that was accepted and cannot be answered is worse off than one that waits in the listen queue.
-fn fitting(cap: usize, listeners: usize) -> usize {
+fn fitting(cap: usize, workers: usize, addresses: usize) -> usize {
     let Some(descriptors) = getrlimit(Resource::Nofile)
         .current
         .and_then(|most| usize::try_from(most).ok())
     else {
         return cap;
     };
-    let fitting = (descriptors.saturating_sub(DESCRIPTORS_RESERVED + listeners) / 2).max(1);
+    let fitting = fitting_into(descriptors, workers, addresses);
     if fitting < cap {
         tracing::warn!(
             cap,
@@ -164,11 +165,37 @@ fn fitting(cap: usize, listeners: usize) -> usize {
     cap.min(fitting)
 }
 
-/// Kept for everything but clients and servers: standard streams, one poller and waker for each worker, the admin
-/// listener and those who ask there.
+/// The most clients that can each have a connection to a server within so many descriptors; at least one.
+fn fitting_into(descriptors: usize, workers: usize, addresses: usize) -> usize {
+    // Every listener is one, and may hold one client that waits for a place.
+    let worker = DESCRIPTORS_PER_WORKER + 2 * addresses;
+    (descriptors.saturating_sub(DESCRIPTORS_RESERVED + workers * worker) / 2).max(1)
+}
+
+/// Kept for the process: standard streams, the files it reads, the admin listener and those who ask there.
 const DESCRIPTORS_RESERVED: usize = 32;
+
+/// Kept for each worker: its poller, its waker, the runtime's ear for signals, and for each lookup of a name the socket
+/// that asks and a file that says whom to ask.
+const DESCRIPTORS_PER_WORKER: usize = 3 + 2 * LOOKUPS_MAX;
 
 /// One worker per core that this process may use; one where the system does not say.
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What workers need for themselves was once left out, and many cores took it from the clients.
+    #[test]
+    fn clients_and_servers_leave_enough_for_the_workers() {
+        for (descriptors, workers, addresses) in [(1024, 2, 1), (1024, 16, 2), (65_536, 1024, 4)] {
+            let clients = fitting_into(descriptors, workers, addresses);
+            let left = descriptors - 2 * clients;
+            assert!(left >= DESCRIPTORS_RESERVED + workers * (DESCRIPTORS_PER_WORKER + addresses));
+        }
+        assert_eq!(fitting_into(64, 64, 1), 1, "some service is better than none");
+    }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use http::uri::Authority;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use rustix::io::Errno;
 use sluicegate::policy::checked;
 use tokio::net::TcpStream;
 
@@ -77,10 +78,13 @@ impl Upstream {
 
     /// Sends the request to the server whose turn it is, or to another one as long as nothing of it was sent; each
     /// server is tried once. A failure is told as the client will read it.
+    ///
+    /// `spare` gives file descriptors back if it can, for where the process has no more of them.
     pub(crate) async fn send(
         &self,
         mut request: Request<RequestBody>,
         watch: &SharedWatch,
+        spare: impl Fn() -> bool,
     ) -> Result<(Response<Incoming>, Box<Link>, Rc<Server>), Problem> {
         let mut tried = Tried::default();
         while let Some(place) = self.next(&tried, watch.now()) {
@@ -93,17 +97,26 @@ impl Upstream {
                     Err(failure) => return Err(tell(&failure)),
                 }
             }
-            if let Ok(mut link) = server.connect(self.connect).await {
-                match link.send(request, watch).await {
+            let mut connected = server.connect(self.connect).await;
+            if connected.as_ref().is_err_and(lacks_descriptors) && spare() {
+                connected = server.connect(self.connect).await;
+            }
+            match connected {
+                Ok(mut link) => match link.send(request, watch).await {
                     Ok(answer) => {
                         server.rests_until.set(None);
                         return Ok((answer, link, Rc::clone(server)));
                     }
-                    Err(Failure::Unsent(unsent)) => request = *unsent,
+                    Err(Failure::Unsent(unsent)) => {
+                        request = *unsent;
+                        server.rest(watch.now());
+                    }
                     Err(failure) => return Err(tell(&failure)),
-                }
+                },
+                // Ours, and no fault of the server's. Others may have an unused connection.
+                Err(error) if lacks_descriptors(&error) => tracing::debug!(%error, "cannot connect to a server"),
+                Err(_) => server.rest(watch.now()),
             }
-            server.rests_until.set(Some(watch.now().after(server.rest)));
             tried.add(place);
         }
         Err(Problem::Unreachable)
@@ -116,6 +129,15 @@ impl Upstream {
         self.turns
             .next(|place| untried(place) && awake(place))
             .or_else(|| self.turns.next(untried))
+    }
+
+    /// Closes the unused connection that has waited longest to each server. Says whether there were any.
+    pub(crate) fn spare(&self) -> bool {
+        let mut spared = false;
+        for server in &self.servers {
+            spared |= server.spare();
+        }
+        spared
     }
 
     /// Closes connections that waited too long for work, or that the server closed. Says whether any are left.
@@ -166,6 +188,21 @@ impl Server {
         }
     }
 
+    /// It could not be reached.
+    fn rest(&self, now: Tick) {
+        self.rests_until.set(Some(now.after(self.rest)));
+    }
+
+    fn spare(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() {
+            return false;
+        }
+        // The one that was used last stands at the end.
+        idle.remove(0);
+        true
+    }
+
     fn tend(&self, now: Tick) -> bool {
         let mut idle = self.idle.borrow_mut();
         // Whoever takes a connection registers its own waker with it; until then nobody has to know.
@@ -198,6 +235,13 @@ impl Tried {
     fn contains(&self, place: usize) -> bool {
         self.0.contains(&place)
     }
+}
+
+/// Whether the process, or the whole system, has no more file descriptors.
+fn lacks_descriptors(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE]
+        .iter()
+        .any(|lack| error.raw_os_error() == Some(lack.raw_os_error()))
 }
 
 fn tell(failure: &Failure) -> Problem {
