@@ -6,7 +6,7 @@ mod support;
 use std::io::{self, Write};
 use std::sync::{Mutex, mpsc};
 
-use sluicegate_testkit::upstream::{Message, ReadBody, Upstream, ok};
+use sluicegate_testkit::upstream::{ReadBody, Upstream, ok};
 use support::{PATIENCE, Running, gateway, gateway_with, upstreams};
 
 const HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -95,27 +95,6 @@ fn a_drain_waits_for_an_upload_that_outlives_its_answer() {
     assert_eq!(heard.recv_timeout(PATIENCE).as_deref(), Ok("ab"));
     assert!(client.is_closed());
     assert_eq!(gateway.drain().cut, 0);
-}
-
-/// What hyper reads and forgets of a body that nobody wants was once taken for a head's first bytes.
-#[test]
-fn a_body_that_nobody_wants_is_not_taken_for_a_head() {
-    let upstream = Upstream::answering(|_| ok("here")).expect("a free port");
-    let gateway = gateway_with(
-        &format!("{}{REQUEST_HEAD}", upstreams(&[&upstream])),
-        "routes:\n  - { name: only, path: /only, upstream: all }\n",
-    );
-    let mut client = gateway.client();
-    client.send(b"POST /other HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
-    // Either the rest is there when hyper looks for it and the connection goes on, or it is closed upon.
-    let _ = client.reader.get_mut().write_all(b"abcde");
-    if let Ok(answer) = Message::read(&mut client.reader, ReadBody::Whole) {
-        assert_eq!(answer.and_then(|answer| answer.status()), Some(404));
-    }
-    outlast_request_head(&gateway);
-    // In neither case anything is said that was not asked for.
-    drop(client.reader.get_ref().shutdown(std::net::Shutdown::Write));
-    assert!(client.is_closed());
 }
 
 /// The server's connection was once driven by a task that only the server could end: it took no place under the cap, and

@@ -110,4 +110,21 @@ mod tests {
             assert_eq!(watch.phase(), Phase::Idle);
         }
     }
+
+    /// What hyper reads and forgets of a body that nobody wants was once taken for a head's first bytes, and answered as
+    /// a head that is late.
+    #[test]
+    fn the_rest_of_a_body_that_nobody_wants_is_not_taken_for_a_head() {
+        let deadlines = Deadlines::default();
+        let pulse = Rc::new(Pulse::new(deadlines.request_body_idle));
+        let watch = pulse.attend(Watch::new(Rc::clone(&pulse), Spans::new(&deadlines, &pulse)));
+        watch.begin_turn(true);
+        watch.end_turn();
+        watch.heard();
+        assert_eq!(watch.phase(), Phase::Idle);
+        watch.begin_turn(false);
+        watch.end_turn();
+        watch.heard();
+        assert_eq!(watch.phase(), Phase::Head);
+    }
 }
