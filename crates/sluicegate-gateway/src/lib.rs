@@ -10,7 +10,8 @@
 //! own; a request stays on the worker that accepted it, and in one task. What workers share is the limiter, the cap of
 //! connections and the order to stop.
 //!
-//! Read [`Gateway::bind`] and [`Bound::run`] first, then `worker`, `connection`, `door`, `forward`, `upstream`.
+//! Read [`Gateway::bind`] and [`Bound::run`] first, then `worker`, `connection`, `door`, `forward`, `upstream`, and
+//! `uploads` for requests that are answered before they have ended.
 //! `docs/gateway.md` says what is removed, what is written, and which deadline and cap holds where.
 //!
 //! ```no_run
