@@ -98,6 +98,7 @@ pub fn target(data: &[u8]) {
                 assert_eq!(fault.file, NAME);
                 check_place(text, fault.line, fault.column);
                 check_words(&[&fault.to_string(), &fault.problem, &fault.remedy]);
+                check_excerpt(&fault.excerpt());
             }
         }
     }
@@ -135,4 +136,14 @@ fn check_words(messages: &[&str]) {
 /// what follows (Unicode Standard Annex 9, table 4).
 fn steers(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// An excerpt is two lines, and steers the terminal no more than a message does. Tabs keep the caret in its place.
+fn check_excerpt(excerpt: &str) {
+    let lines: Vec<_> = excerpt.split_terminator('\n').collect();
+    assert_eq!(lines.len(), 2, "not two lines: {excerpt:?}");
+    assert!(
+        !lines.concat().replace('\t', "").contains(steers),
+        "something in {excerpt:?} steers the terminal"
+    );
 }

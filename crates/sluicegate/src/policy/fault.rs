@@ -186,7 +186,19 @@ fn excerpt(line: u32, column: u32, source_line: &str) -> String {
         .take(column.saturating_sub(1) as usize)
         .map(|c| if c == '\t' { '\t' } else { ' ' })
         .collect();
-    format!("{number} | {source_line}\n{margin} | {lead}^\n")
+    let shown: String = source_line.chars().map(harmless).collect();
+    format!("{number} | {shown}\n{margin} | {lead}^\n")
+}
+
+/// The character, or a mark in the place of one that a terminal would act on: control characters, and those that turn
+/// the direction of what follows (Unicode Standard Annex 9, table 4). Tabs stay, for the caret's sake.
+fn harmless(letter: char) -> char {
+    match letter {
+        '\t' => letter,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
+        letter if letter.is_control() => char::REPLACEMENT_CHARACTER,
+        letter => letter,
+    }
 }
 
 /// A value as a message shows it: in quotes, control bytes escaped, cut when it is long.

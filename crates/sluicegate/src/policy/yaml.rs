@@ -109,7 +109,10 @@ fn note(error: &Error, text: &str, findings: &mut Findings<'_>) {
         .map_or(At::START, |location| At::new(location.line(), location.column()));
     let (problem, remedy) = match innermost(error) {
         Error::DuplicateMappingKey { key, .. } => (
-            format!("the field `{}` is given twice", key.as_deref().unwrap_or_default()),
+            format!(
+                "the field `{}` is given twice",
+                key.as_deref().unwrap_or_default().escape_debug()
+            ),
             "remove one of the two",
         ),
         Error::MultipleDocuments { .. } => (
