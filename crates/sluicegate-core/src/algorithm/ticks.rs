@@ -53,9 +53,21 @@ impl TickScale {
     /// The last tick that has begun at `now`.
     #[inline]
     pub const fn tick(&self, now: Timestamp) -> Tick {
-        // A timestamp is below 2⁶², so doubling it is safe; it saves shifting a number of 128 bits.
+        Self::tick_by(self.factor, self.shift, now)
+    }
+
+    /// The scale as two numbers, for whoever keeps it where no value of this type can be kept; [`TickScale::tick_by`] takes them.
+    pub const fn to_parts(self) -> (u64, u32) {
+        (self.factor, self.shift)
+    }
+
+    /// What [`TickScale::tick`] says, by the numbers of [`TickScale::to_parts`]. By a factor of zero all time is tick zero.
+    #[inline]
+    pub const fn tick_by(factor: u64, shift: u32, now: Timestamp) -> Tick {
+        // A timestamp is below 2⁶², so doubling it is safe; it saves shifting a number of 128 bits. A scale's shift is below 64;
+        // another's is taken as if it were.
         let doubled = now.as_nanos() << 1;
-        Tick((((doubled as u128 * self.factor as u128) >> 64) as u64) >> self.shift)
+        Tick((((doubled as u128 * factor as u128) >> 64) as u64) >> (shift & 63))
     }
 
     /// The shortest span after which at least `ticks` have passed, from whatever point in time it is counted; whole
