@@ -1,0 +1,36 @@
+//! Who is asking.
+
+use ipnet::IpNet;
+
+/// How the client's address is found (RFC 7239, and the older X-Forwarded-For).
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Peers whose forwarded header is believed; empty means none, and the socket's peer is the client.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The one header that is read from a trusted peer.
+    pub forwarded_header: ForwardedHeader,
+    /// Bits of an IPv4 address that make a client, 8 to 32; 32 unless said.
+    pub v4_prefix: u8,
+    /// Bits of an IPv6 address that make a client, 32 to 128; 64 unless said.
+    pub v6_prefix: u8,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
+            v4_prefix: 32,
+            v6_prefix: 64,
+        }
+    }
+}
+
+/// Which header trusted proxies write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`: a list of addresses.
+    XForwardedFor,
+    /// `Forwarded` of RFC 7239.
+    Forwarded,
+}

@@ -1,0 +1,34 @@
+//! The policy after checking: what cannot be held here cannot go wrong later.
+//!
+//! Values of these types come from [`Policy::parse`] or from code; each holds only what makes sense, so nothing behind
+//! it checks again. Their defaults are those of the file; `docs/policy.md` gives the reason for each.
+
+mod gateway;
+mod identity;
+mod route;
+mod rule;
+mod state;
+
+pub use gateway::{Admin, Caps, Deadlines, Gateway, Listen, Server, Upstream};
+pub use identity::{ForwardedHeader, Identity};
+pub use route::{IMPLICIT_ROUTE, Route};
+pub use rule::{Enforce, KEY_PARTS_MAX, KeyPart, OnMissingKey, Overflow, Rule};
+pub use state::State;
+
+/// A whole policy file, checked.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The reverse proxy; `None` where the file has no `gateway`.
+    pub gateway: Option<Gateway>,
+    /// The listener for metrics and health.
+    pub admin: Admin,
+    /// What the node remembers, and where it keeps it.
+    pub state: State,
+    /// How the client's address is found.
+    pub identity: Identity,
+    /// Named classes of requests, in file order. A gateway with one upstream whose file has no routes gets one here,
+    /// named [`IMPLICIT_ROUTE`], that takes in every request.
+    pub routes: Vec<Route>,
+    /// The limits, in file order.
+    pub rules: Vec<Rule>,
+}
