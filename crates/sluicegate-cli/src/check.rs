@@ -139,9 +139,14 @@ impl RuleReport {
             key: rule.key.iter().map(key_part).collect(),
             routes: routes.map(|route| route.name.clone()).collect(),
             limit: rule.limit.to_string(),
-            emission_interval_ns: u64::try_from(emission_interval(&rule.limit).as_nanos()).unwrap_or(u64::MAX),
-            burst: rule.limit.burst().get(),
-            minute: most_within(&rule.limit, Duration::from_mins(1)),
+            emission_interval_ns: rule.limit.rate().map_or(0, |rate| {
+                u64::try_from(emission_interval(rate).as_nanos()).unwrap_or(u64::MAX)
+            }),
+            burst: rule.limit.at_once().get(),
+            minute: rule
+                .limit
+                .rate()
+                .map_or(u64::MAX, |rate| most_within(rate, Duration::from_mins(1))),
             enforce_percent: rule.enforce.as_percent(),
             overflow: match &rule.overflow {
                 Overflow::Shared(limit) => Some(limit.to_string()),
@@ -183,6 +188,7 @@ fn key_part(part: &KeyPart) -> String {
         KeyPart::Method => "method".to_owned(),
         KeyPart::Host => "host".to_owned(),
         KeyPart::Header(name) => format!("header.{name}"),
+        KeyPart::Body { pointer, .. } => format!("body.{pointer}"),
     }
 }
 

@@ -105,6 +105,8 @@ impl<'a> Keys<'a> {
             KeyPart::Route => some(PartKind::Route, self.route),
             KeyPart::Method => Some(key.part(PartKind::Method, method(self.request.method).as_bytes())),
             KeyPart::Host => some(PartKind::Host, self.request.host),
+            // Bodies are not read yet.
+            KeyPart::Body { .. } => None,
             KeyPart::Header(name) => self.header(name).map(|value| key.part(PartKind::Header, value)),
         }
     }

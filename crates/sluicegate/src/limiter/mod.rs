@@ -10,7 +10,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use http::HeaderMap;
 use sluicegate_core::{
-    Cost, KeyHash, KeyHasher, Mode, PartKind, RULES_MAX, Reason, Report, Retry, RuleId, RuleState, Secret,
+    Cost, KeyHash, KeyHasher, Limit, Mode, PartKind, RULES_MAX, Reason, Report, Retry, RuleId, RuleState, Secret,
 };
 use sluicegate_state::{
     AnyClock, BUCKETS_MAX, BucketId, BucketSpec, Charge, Clock, Key, Overflow, Standing, Table, TableError, Taken,
@@ -97,10 +97,10 @@ impl Limiter {
         }
         let hasher = KeyHasher::new(secret);
         let specs = policy.rules.iter().map(|rule| BucketSpec {
-            limit: rule.limit,
+            limit: rate(&rule.limit),
             keyed: !rule.key.is_empty(),
             overflow: match &rule.overflow {
-                checked::Overflow::Shared(limit) => Overflow::Shared(*limit),
+                checked::Overflow::Shared(limit) => Overflow::Shared(rate(limit)),
                 checked::Overflow::Closed => Overflow::Closed,
             },
         });
@@ -360,6 +360,12 @@ impl Check<'_> {
     pub const fn mode(&self) -> Mode {
         self.mode
     }
+}
+
+/// Permits cannot be asked for in a file yet; who asks from code gets less than asked for, never more.
+fn rate(limit: &checked::RuleLimit) -> Limit {
+    let least = || Limit::new(1, Limit::PERIOD_MAX, 1).expect("one unit of the longest period is a limit");
+    limit.rate().copied().unwrap_or_else(least)
 }
 
 /// The rules that apply to a route, or to requests of none; in the policy's order.

@@ -12,7 +12,7 @@ use sluicegate_core::Limit;
 
 use super::checked::{Enforce, ForwardedHeader, KEY_PARTS_MAX, KeyPart, OnMissingKey};
 use super::scalar::{
-    AddressOrOff, Algorithm, Day, HostPattern, Name, OverflowText, PathPattern, Prose, Size, SizeOrUnbounded, Span,
+    AddressOrOff, AlgorithmWord, Day, HostPattern, Name, OverflowText, PathPattern, Prose, Size, SizeOrUnbounded, Span,
     Version, Whole,
 };
 use super::shape::{List, Named, OneOrMany, shape};
@@ -247,7 +247,7 @@ shape! {
         /// Routes it applies to; every request unless said, also one that no route takes in.
         optional routes: OneOrMany<Name, 1, ROUTES_MAX>,
         /// How requests are counted.
-        optional algorithm: Algorithm = "token_bucket",
+        optional algorithm: AlgorithmWord = "token_bucket",
         /// What stands in for a part of the key that a request does not have.
         optional on_missing_key: OnMissingKey = "ip",
         /// For which share of the keys a refusal counts; 0% is shadow mode: evaluated and reported only.

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sluicegate_core::{Limit, Mode, Report, Retry, RuleState};
 
 use super::refusal::RETRY_AFTER_MAX;
-use crate::policy::checked::{Enforce, Policy};
+use crate::policy::checked::{Enforce, Policy, RuleLimit};
 use crate::route::RouteId;
 
 /// The field that names the limits in force; the same on every response of a route.
@@ -40,7 +40,7 @@ struct Item {
     policy: String,
     /// `q`, beyond which no `r` goes.
     quota: u64,
-    limit: Limit,
+    limit: RuleLimit,
 }
 
 impl Announcer {
@@ -48,7 +48,7 @@ impl Announcer {
         let rules: Box<[_]> = policy
             .rules
             .iter()
-            .map(|rule| Item::new(&rule.name, rule.limit))
+            .map(|rule| Item::new(&rule.name, &rule.limit))
             .collect();
         let policies = rules_by_route.iter().map(|on_route| {
             let mut items = String::new();
@@ -93,7 +93,7 @@ impl Announcer {
     }
 
     /// The name of a rule and its limit, for a problem document.
-    pub(super) fn rule(&self, state: &RuleState) -> Option<(&str, &Limit)> {
+    pub(super) fn rule(&self, state: &RuleState) -> Option<(&str, &RuleLimit)> {
         // A structured String and a JSON string quote printable ASCII alike.
         self.rules
             .get(state.rule.index())
@@ -102,15 +102,23 @@ impl Announcer {
 }
 
 impl Item {
-    fn new(rule: &str, limit: Limit) -> Self {
+    fn new(rule: &str, limit: &RuleLimit) -> Self {
         let name = quoted(rule);
-        let (quota, window) = quota_and_window(&limit);
-        let policy = format!("{name};q={quota};w={window}");
+        let (quota, policy) = match limit {
+            RuleLimit::Rate(rate) => {
+                let (quota, window) = quota_and_window(rate);
+                (quota, format!("{name};q={quota};w={window}"))
+            }
+            RuleLimit::AtOnce(count) => {
+                let quota = count.get().min(INTEGER_MAX);
+                (quota, format!("{name};q={quota};qu=\"concurrent-requests\""))
+            }
+        };
         Self {
             name,
             policy,
             quota,
-            limit,
+            limit: *limit,
         }
     }
 

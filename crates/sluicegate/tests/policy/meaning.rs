@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 use sluicegate::policy::Policy;
 use sluicegate::policy::checked::{
-    Admin, Caps, Deadlines, Enforce, ForwardedHeader, Identity, KeyPart, OnMissingKey, Overflow, State,
+    Admin, Caps, Deadlines, Enforce, ForwardedHeader, Identity, KeyPart, OnMissingKey, Overflow, RuleLimit, State,
 };
 
 use crate::{POLICY_DOC, examples, policy};
@@ -94,7 +94,7 @@ fn every_field_of_the_documented_policy_means_what_it_says() {
     assert_eq!(everyone.owner.as_deref(), Some("platform team"));
     assert_eq!(everyone.review_by.as_deref(), Some("2027-03-01"));
     assert_eq!((per_client.routes.len(), per_client.enforce), (0, Enforce::ALL));
-    let ten_times = "10000/min burst 1000".parse().expect("a limit");
+    let ten_times = RuleLimit::Rate("10000/min burst 1000".parse().expect("a limit"));
     assert_eq!(
         (&per_client.key[..], &per_client.overflow),
         (&[KeyPart::Ip][..], &Overflow::Shared(ten_times))

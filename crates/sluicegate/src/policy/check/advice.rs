@@ -90,7 +90,7 @@ impl Guard {
 /// Whether a client can send any number of values for it.
 fn is_typed(part: &KeyPart) -> bool {
     match part {
-        KeyPart::Header(_) | KeyPart::Host => true,
+        KeyPart::Header(_) | KeyPart::Body { .. } | KeyPart::Host => true,
         KeyPart::Ip | KeyPart::Route | KeyPart::Method => false,
     }
 }
@@ -113,6 +113,7 @@ fn about_typed_key(entry: &Entry, rule: &Rule, routes: &Routes, guard: &Guard, f
     let Some(route) = guard.gap(rule, routes) else { return };
     let typed = match typed {
         KeyPart::Header(name) => format!("header.{name}"),
+        KeyPart::Body { pointer, .. } => format!("body.{pointer}"),
         _ => "host".to_owned(),
     };
     let on = if rule.routes.is_empty() {

@@ -83,6 +83,7 @@ fn check_state(raw: StateFields) -> State {
             .value()
             .map_or(default.memory, |size| usize::try_from(size.0).unwrap_or(usize::MAX)),
         directory: raw.directory.value(),
+        ..default
     }
 }
 

@@ -5,12 +5,12 @@ use std::num::NonZeroU64;
 
 use sluicegate_core::RULES_MAX;
 
-use super::super::checked::{Enforce, KeyPart, OnMissingKey, Overflow, Rule};
+use super::super::checked::{Algorithm, CostSpec, Count, Enforce, KeyPart, OnMissingKey, Overflow, Rule, RuleLimit};
 use super::super::fault::quoted;
 use super::super::findings::{Findings, Located, Spot};
 use super::super::nearest::nearest;
 use super::super::raw::RuleFields;
-use super::super::scalar::{Algorithm, Name, OverflowText};
+use super::super::scalar::{AlgorithmWord, Name, OverflowText};
 use super::super::shape::{Field, List, OneOrMany};
 use super::routes::Routes;
 
@@ -107,20 +107,26 @@ fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, findings: &mut Findin
     };
     let overflow = raw.overflow.value();
     // There is nothing to choose yet, and whoever says so is right.
-    let Algorithm = raw.algorithm.value().unwrap_or(Algorithm);
+    let AlgorithmWord = raw.algorithm.value().unwrap_or(AlgorithmWord);
     let rule = (|| {
         let limit = raw.limit.value()?;
         Some(Rule {
             name: raw.name.value()?.0,
             key: key?,
-            limit,
+            limit: RuleLimit::Rate(limit),
+            algorithm: Algorithm::TokenBucket,
+            bucket: None,
             routes: routes?,
+            cost: CostSpec::default(),
+            count: Count::Requests,
+            exceed: Vec::new(),
+            charge_refused: false,
             on_missing_key: raw.on_missing_key.value().unwrap_or(OnMissingKey::Ip),
             enforce,
             overflow: match overflow {
                 Some(OverflowText::Closed) => Overflow::Closed,
-                Some(OverflowText::Shared(shared)) => Overflow::Shared(shared),
-                None => Overflow::Shared(limit.times(OVERFLOW_FACTOR)),
+                Some(OverflowText::Shared(shared)) => Overflow::Shared(RuleLimit::Rate(shared)),
+                None => Overflow::Shared(RuleLimit::Rate(limit.times(OVERFLOW_FACTOR))),
             },
             description: raw.description.value().map(|text| text.0),
             rationale: raw.rationale.value().map(|text| text.0),

@@ -60,6 +60,8 @@ pub struct Deadlines {
     pub write_stall: Duration,
     /// How long a connection may wait for its next request.
     pub keep_alive: Duration,
+    /// How long an upgraded connection, such as a WebSocket's, may carry nothing in either direction.
+    pub upgraded_idle: Duration,
     /// How long an unused upstream connection is kept.
     pub upstream_idle: Duration,
     /// How long SIGTERM waits for requests under way.
@@ -76,6 +78,7 @@ impl Default for Deadlines {
             response_body_idle: Duration::from_mins(1),
             write_stall: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
+            upgraded_idle: Duration::from_mins(5),
             upstream_idle: Duration::from_secs(4),
             drain: Duration::from_secs(25),
         }

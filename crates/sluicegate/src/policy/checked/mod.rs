@@ -3,17 +3,25 @@
 //! Values of these types come from [`Policy::parse`] or from code; each holds only what makes sense, so nothing behind
 //! it checks again. Their defaults are those of the file; `docs/policy.md` gives the reason for each.
 
+mod algorithm;
+mod charge;
 mod gateway;
 mod identity;
+mod pointer;
 mod route;
 mod rule;
 mod state;
 
+pub use algorithm::{Algorithm, Align};
+pub use charge::{CostSource, CostSpec, Count, FailedWhen, Failures, OnSuccess, SettleSource, Step};
 pub use gateway::{Admin, Caps, Deadlines, Gateway, Listen, Server, Upstream};
 pub use identity::{ForwardedHeader, Identity};
+pub use pointer::Pointer;
 pub use route::{IMPLICIT_ROUTE, Route};
-pub use rule::{Enforce, KEY_PARTS_MAX, KeyPart, OnMissingKey, Overflow, Rule};
-pub use state::State;
+pub use rule::{
+    AT_ONCE_MAX, Enforce, HOLDS_MAX, KEY_PARTS_MAX, KeyPart, MEMBERS_MAX, OnMissingKey, Overflow, Rule, RuleLimit,
+};
+pub use state::{MemorySplit, SNAPSHOT_EVERY, Split, State};
 
 /// A whole policy file, checked.
 #[derive(Debug, Clone)]

@@ -1,7 +1,12 @@
 //! Limits, and whom they apply to.
 
+use std::fmt;
+use std::num::NonZeroU64;
+
 use http::HeaderName;
 use sluicegate_core::Limit;
+
+use super::{Algorithm, CostSource, CostSpec, Count, Pointer, SettleSource, Step};
 
 /// One limit and whom it applies to.
 #[derive(Debug, Clone)]
@@ -10,10 +15,27 @@ pub struct Rule {
     pub name: String,
     /// Parts of the key, at most [`KEY_PARTS_MAX`]; empty means one cell for all.
     pub key: Vec<KeyPart>,
-    /// How much may pass.
-    pub limit: Limit,
-    /// Indexes into [`Policy::routes`](super::Policy::routes); empty means every request, also one that no route takes in.
+    /// How much may pass: a count at once with [`Algorithm::Concurrency`], a rate with every other algorithm. A burst
+    /// other than the count stands only with the two buckets.
+    pub limit: RuleLimit,
+    /// How the limit is kept.
+    pub algorithm: Algorithm,
+    /// The bucket that this rule draws from together with all others that name it; `None` means one of its own. Rules of
+    /// one bucket agree in key, algorithm, rate, `on_missing_key`, `enforce`, `overflow`, `count`, `exceed` and
+    /// `charge_refused`; each has a burst and a `free` of its own. Where two of them apply to one request, their costs are
+    /// equal.
+    pub bucket: Option<String>,
+    /// Indexes into [`Policy::routes`](super::Policy::routes); empty means every request, also one of no route.
     pub routes: Vec<usize>,
+    /// What a request takes from the limit.
+    pub cost: CostSpec,
+    /// Which requests count.
+    pub count: Count,
+    /// What happens once the limit is used up, in this order; empty means that requests are refused until it refills, and
+    /// nothing more. At most one lock, and only with [`Algorithm::TokenBucket`].
+    pub exceed: Vec<Step>,
+    /// Whether a request that another rule refuses stays charged here, as a penalty; never with permits.
+    pub charge_refused: bool,
     /// What stands in for an absent part of the key.
     pub on_missing_key: OnMissingKey,
     /// For which part of the keys a refusal counts.
@@ -28,6 +50,120 @@ pub struct Rule {
     pub owner: Option<String>,
     /// When it should be looked at again, `YYYY-MM-DD`.
     pub review_by: Option<String>,
+}
+
+impl Rule {
+    /// The name of the bucket that the rule draws from: the rule's own unless `bucket` says another.
+    pub fn bucket_name(&self) -> &str {
+        self.bucket.as_ref().unwrap_or(&self.name)
+    }
+
+    /// Whether what a request took is put right after its response: its true cost, or whether it failed at all.
+    pub const fn settles(&self) -> bool {
+        self.cost.settle.is_some() || matches!(self.count, Count::Failures(_))
+    }
+
+    /// Whether a request holds something of this rule until its response has ended: a permit, or a charge that is still
+    /// to be put right. At most [`HOLDS_MAX`] such rules apply to one request.
+    pub const fn holds(&self) -> bool {
+        self.settles() || matches!(self.algorithm, Algorithm::Concurrency)
+    }
+
+    /// Whether the rule's limit is kept in a token bucket that also remembers what is outstanding, or a lock.
+    pub const fn needs_settling_cell(&self) -> bool {
+        matches!(self.algorithm, Algorithm::TokenBucket) && (self.settles() || !self.exceed.is_empty())
+    }
+
+    /// Members of a request's body that the rule's key and cost are read from. At most [`MEMBERS_MAX`] different ones
+    /// over all rules that apply to one request.
+    pub fn request_members(&self) -> impl Iterator<Item = &Pointer> {
+        let key = self.key.iter().filter_map(|part| match part {
+            KeyPart::Body { pointer, .. } => Some(pointer),
+            _ => None,
+        });
+        let cost = match &self.cost.reserve {
+            CostSource::Body(pointer) => Some(pointer),
+            CostSource::Fixed(_) | CostSource::Header(_) => None,
+        };
+        key.chain(cost)
+    }
+
+    /// Members of a response's body that say its true cost, or that it failed. At most [`MEMBERS_MAX`] different ones over
+    /// all rules that apply to one request.
+    pub fn response_members(&self) -> impl Iterator<Item = &Pointer> {
+        let settle = match &self.cost.settle {
+            Some(SettleSource::Body(pointer)) => Some(pointer),
+            Some(SettleSource::Header(_)) | None => None,
+        };
+        let failed = match &self.count {
+            Count::Failures(failures) => failures.failed_when.members.as_slice(),
+            Count::Requests => &[],
+        };
+        settle.into_iter().chain(failed)
+    }
+
+    /// Whether anything of the request's body must be read before the rule can decide.
+    pub fn reads_body(&self) -> bool {
+        self.request_members().next().is_some()
+    }
+}
+
+/// Most rules on one request that hold something until its response has ended. Each takes a place in what goes with the
+/// request to the end of its body, and a limit of each kind (permits, costs, failures) with one to spare is enough.
+pub const HOLDS_MAX: usize = 4;
+
+/// Most members that one request's body is read for, and most that its response's body is read for: each has a buffer of
+/// its own while the body passes.
+pub const MEMBERS_MAX: usize = 4;
+
+/// How much may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RuleLimit {
+    /// So much per period, and a burst.
+    Rate(Limit),
+    /// So much at once, however long it takes: permits. At most [`AT_ONCE_MAX`].
+    AtOnce(NonZeroU64),
+}
+
+/// Most permits of one key: a thousand million, above what any node can hold open, so that more is a slip of the hand.
+pub const AT_ONCE_MAX: u64 = 1_000_000_000;
+
+impl RuleLimit {
+    /// The rate; `None` for a count at once.
+    pub const fn rate(&self) -> Option<&Limit> {
+        match self {
+            Self::Rate(limit) => Some(limit),
+            Self::AtOnce(_) => None,
+        }
+    }
+
+    /// Most units that may pass at one moment.
+    pub const fn at_once(&self) -> NonZeroU64 {
+        match self {
+            Self::Rate(limit) => limit.burst(),
+            Self::AtOnce(count) => *count,
+        }
+    }
+
+    /// The same limit `factor` times over, as far as [`Limit::times`] and [`AT_ONCE_MAX`] allow.
+    #[must_use]
+    pub fn times(&self, factor: NonZeroU64) -> Self {
+        const MOST: NonZeroU64 = NonZeroU64::new(AT_ONCE_MAX).expect("it is not zero");
+        match self {
+            Self::Rate(limit) => Self::Rate(limit.times(factor)),
+            Self::AtOnce(count) => Self::AtOnce(count.saturating_mul(factor).min(MOST)),
+        }
+    }
+}
+
+/// The text that reads back as the same limit: `100/min burst 20`, or `20`.
+impl fmt::Display for RuleLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rate(limit) => limit.fmt(f),
+            Self::AtOnce(count) => count.fmt(f),
+        }
+    }
 }
 
 /// Most parts that one key may have.
@@ -47,6 +183,15 @@ pub enum KeyPart {
     Host,
     /// A header's value, bytewise. Two lines of it count as absent: neither is believed.
     Header(HeaderName),
+    /// A member of the request's body, JSON or form; unverified. The rule decides once the body is read.
+    Body {
+        /// Which member. An object, an array or `null` counts as absent.
+        pointer: Pointer,
+        /// Whether blanks around the value are taken away.
+        trim: bool,
+        /// Whether the value is put into lower case.
+        lowercase: bool,
+    },
 }
 
 /// What stands in for a part of the key that a request does not have.
@@ -86,8 +231,8 @@ impl Enforce {
 /// What a key that finds no free cell meets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Overflow {
-    /// All such keys share one cell with this limit.
-    Shared(Limit),
+    /// All such keys share one cell with this limit, of the same kind as the rule's.
+    Shared(RuleLimit),
     /// Such requests are refused.
     Closed,
 }

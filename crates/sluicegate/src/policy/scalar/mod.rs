@@ -17,7 +17,7 @@ pub(super) use measure::{Day, OverflowText, Size, SizeOrUnbounded, Span, Whole};
 pub(super) use name::{Name, Prose, read_name};
 pub(super) use net::AddressOrOff;
 pub(super) use request::{HostPattern, PathPattern};
-pub(super) use words::{Algorithm, Version};
+pub(super) use words::{AlgorithmWord, Version};
 
 /// A value with a grammar of its own.
 pub(super) trait Scalar: Sized {

@@ -30,7 +30,7 @@ impl Scalar for Version {
 
 /// The algorithm; there is one so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::policy) struct Algorithm;
+pub(in crate::policy) struct AlgorithmWord;
 
 /// Defines a scalar of a few words, each with its value, and words that later versions will know.
 macro_rules! words {
@@ -60,7 +60,7 @@ macro_rules! words {
     };
 }
 
-words!(Algorithm, "token_bucket", { "token_bucket" => Algorithm },
+words!(AlgorithmWord, "token_bucket", { "token_bucket" => AlgorithmWord },
     later: ["leaky_bucket", "fixed_window", "sliding_window", "sliding_log", "concurrency"]);
 
 words!(ForwardedHeader, "x-forwarded-for or forwarded", {
