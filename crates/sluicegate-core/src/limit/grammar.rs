@@ -2,6 +2,7 @@
 
 use alloc::string::{String, ToString};
 use core::fmt;
+use core::num::NonZeroU64;
 use core::ops::Range;
 use core::time::Duration;
 
@@ -74,6 +75,8 @@ pub enum LimitFault {
     RateTooHigh,
     /// Something follows the limit's end.
     Trailing,
+    /// A rate or burst stands where a bare count of permits belongs.
+    NotACount,
 }
 
 impl LimitFault {
@@ -94,6 +97,7 @@ impl LimitFault {
             Self::PeriodTooLong => "the longest period is 3660d",
             Self::RateTooHigh => "the highest rate is 1000000000/s",
             Self::Trailing => "after the period only burst N may follow, as in 5/s burst 10",
+            Self::NotACount => "write how many may be held at once and nothing else, as in 100",
         }
     }
 }
@@ -114,6 +118,7 @@ impl fmt::Display for LimitFault {
             Self::PeriodTooLong => "the period is too long",
             Self::RateTooHigh => "the rate is too high",
             Self::Trailing => "not part of a limit",
+            Self::NotACount => "permits have neither period nor burst",
         })
     }
 }
@@ -185,6 +190,22 @@ pub(super) fn parse(text: &str) -> Result<Limit, ParseLimitError> {
         };
         reader.error(fault, span)
     })
+}
+
+/// The text of a bare count: `COUNT`, with nothing after it.
+pub(super) fn parse_count(text: &str) -> Result<NonZeroU64, ParseLimitError> {
+    let mut reader = Reader { text, at: 0 };
+    let start = reader.skip_blanks();
+    if reader.rest().is_empty() {
+        return Err(reader.error(LimitFault::Empty, 0..0));
+    }
+    let count = reader.number()?;
+    let span = start..reader.at;
+    let end = reader.skip_blanks();
+    if !reader.rest().is_empty() {
+        return Err(reader.error(LimitFault::NotACount, end..text.len()));
+    }
+    NonZeroU64::new(count).ok_or_else(|| reader.error(LimitFault::ZeroCount, span))
 }
 
 struct Reader<'a> {

@@ -1,6 +1,7 @@
 //! A rate and a burst together, and the text they are written in.
 
 mod grammar;
+mod permits;
 
 use core::fmt;
 use core::num::NonZeroU64;
@@ -8,6 +9,7 @@ use core::str::FromStr;
 use core::time::Duration;
 
 pub use grammar::{LimitFault, ParseLimitError};
+pub use permits::Permits;
 
 /// `count` units per `period`, of which up to `burst` may pass at once.
 ///
