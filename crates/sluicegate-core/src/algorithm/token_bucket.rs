@@ -1,7 +1,9 @@
 //! The token bucket, as a meter of arrivals: one word of state, exact for ever.
 
+use core::num::NonZeroU64;
 use core::time::Duration;
 
+use super::answer::{Answer, Ruling};
 use super::ticks::{Tick, TickScale};
 use crate::time::Timestamp;
 use crate::{Cost, Limit, Retry};
@@ -15,6 +17,9 @@ pub struct Tat(u64);
 impl Tat {
     /// A key never seen.
     pub const UNSEEN: Self = Self(0);
+
+    /// The latest TAT that is ever written, 2⁶³ − 1: a debt that never ends.
+    pub const MAX: Self = Self((1 << 63) - 1);
 
     /// A TAT read back from where it was kept. Only 63 bits are meant; a larger number is debt that never ends, which
     /// refuses and harms nobody else.
@@ -69,13 +74,24 @@ impl TokenBucket {
     /// price is that refill is then counted in larger steps, never more than one unit. A burst above 2⁶¹ units is held
     /// as 2⁶¹.
     pub const fn new(limit: Limit) -> Self {
+        Self::new_sharing(limit, limit.burst())
+    }
+
+    /// A bucket that counts in the tick and interval of a bucket of the same rate and the burst `largest_burst`: limits
+    /// that differ in nothing but their burst can so draw from one TAT.
+    pub const fn new_sharing(limit: Limit, largest_burst: NonZeroU64) -> Self {
         let count = limit.count().get();
         let period = limit.period_nanos().get();
         let burst = limit.burst().get();
+        let largest_burst = if largest_burst.get() > burst {
+            largest_burst.get()
+        } else {
+            burst
+        };
         // Whole nanoseconds, rounded down, so that a tick is never shorter than one: at least 1, since a limit's rate
         // is at most one unit per nanosecond.
         let finest = period / count;
-        let longest = Self::TOLERANCE_MAX / burst;
+        let longest = Self::TOLERANCE_MAX / largest_burst;
         let interval = if finest < longest { finest } else { longest };
         let interval = if interval == 0 { 1 } else { interval };
         let cost_max = Self::TOLERANCE_MAX / interval;
@@ -149,6 +165,104 @@ impl TokenBucket {
         let refilled = now.0.saturating_sub(charged_at.0);
         let credit = cost.units().saturating_mul(self.interval).saturating_sub(refilled);
         Tat(tat.0.saturating_sub(credit))
+    }
+
+    /// The TAT after a charge of `reserved`, made at `charged_at`, turns out at `now` to have been `actual`.
+    ///
+    /// Less than reserved is given back as far as it has not refilled since, as in [`Self::give_back`]; more is an
+    /// overdraft.
+    #[must_use]
+    pub const fn settle(&self, tat: Tat, reserved: Cost, actual: Cost, charged_at: Tick, now: Tick) -> Tat {
+        let (reserved, actual) = (reserved.units(), actual.units());
+        if actual > reserved {
+            return self.overdraw(tat, now, Cost::new(actual - reserved));
+        }
+        let refilled = now.0.saturating_sub(charged_at.0);
+        let over = (reserved - actual).saturating_mul(self.interval);
+        // With nothing else owed, the charge has refilled from its top down to `reserved - refilled`: that much is left
+        // to give, be it more or less than what was reserved in excess.
+        let left = reserved.saturating_mul(self.interval).saturating_sub(refilled);
+        let credit = if over < left { over } else { left };
+        Tat(tat.0.saturating_sub(credit))
+    }
+
+    /// The TAT after a charge that is made whether it fits or not; it may lie further ahead than the burst reaches.
+    #[must_use]
+    pub const fn overdraw(&self, tat: Tat, now: Tick, cost: Cost) -> Tat {
+        if cost.units() == 0 {
+            return tat;
+        }
+        let start = if tat.0 > now.0 { tat.0 } else { now.0 };
+        let end = start.saturating_add(cost.units().saturating_mul(self.interval));
+        if end > Tat::MAX.0 { Tat::MAX } else { Tat(end) }
+    }
+
+    /// A TAT of `old`'s in this bucket's ticks: the debt in units stays, as far as this burst reaches. A lowered limit
+    /// so clamps, and a raised one does not refill.
+    #[must_use]
+    pub fn carry_over(&self, old: &Self, tat: Tat, now: Timestamp) -> Tat {
+        let debt = tat.0.saturating_sub(old.tick(now).0);
+        let debt = self.debt_carried(old, debt).min(self.tolerance);
+        if debt == 0 {
+            Tat::UNSEEN
+        } else {
+            Tat(self.tick(now).0 + debt)
+        }
+    }
+
+    /// The ticks of this bucket that are as many units as `debt` ticks of `old`, rounded up; at most [`Tat::MAX`].
+    pub(super) fn debt_carried(&self, old: &Self, debt: u64) -> u64 {
+        let scaled = (u128::from(debt) * u128::from(self.interval)).div_ceil(u128::from(old.interval));
+        u64::try_from(scaled).unwrap_or(u64::MAX).min(Tat::MAX.0)
+    }
+
+    /// The debt at `now`, in ticks: what to keep of a TAT where another clock will read it.
+    pub const fn keep(&self, tat: Tat, now: Timestamp) -> u64 {
+        tat.0.saturating_sub(self.tick(now).0)
+    }
+
+    /// The TAT of a debt that was kept `away` ago.
+    pub fn restore(&self, debt: u64, now: Timestamp, away: Duration) -> Tat {
+        let refilled = self.tick(Timestamp::ZERO.saturating_add(away)).0;
+        match debt.min(Tat::MAX.0).saturating_sub(refilled) {
+            0 => Tat::UNSEEN,
+            left => Tat(self.tick(now).0.saturating_add(left).min(Tat::MAX.0)),
+        }
+    }
+
+    /// All that a verdict says, in units and spans.
+    pub const fn answer(&self, verdict: &Verdict) -> Answer {
+        Answer {
+            remaining: self.remaining(verdict),
+            reset_after: self.reset_after(verdict),
+            retry: self.retry(verdict),
+            delay: Duration::ZERO,
+        }
+    }
+
+    /// [`Self::decide`] in the form that all algorithms share.
+    #[inline]
+    pub const fn rule(&self, tat: Tat, now: Timestamp, cost: Cost) -> Ruling<Tat> {
+        let verdict = self.decide(tat, self.tick(now), cost);
+        Ruling {
+            state: verdict.tat,
+            answer: self.answer(&verdict),
+        }
+    }
+
+    /// T, in ticks.
+    pub(super) const fn interval(&self) -> u64 {
+        self.interval
+    }
+
+    /// B·T, in ticks.
+    pub(super) const fn tolerance(&self) -> u64 {
+        self.tolerance
+    }
+
+    /// The largest cost that can ever pass.
+    pub(super) const fn cost_max(&self) -> u64 {
+        self.cost_max
     }
 
     /// Whole units left at a debt of a [`Verdict`] on this bucket.

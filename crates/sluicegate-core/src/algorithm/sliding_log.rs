@@ -1,0 +1,333 @@
+//! The sliding log: every charge of the last period, remembered on its own.
+
+use core::time::Duration;
+
+use super::answer::Answer;
+use crate::{Cost, Limit, Retry, Timestamp};
+
+/// Most units per period that a log keeps, and so most entries of one key: a thousand entries are 16 KiB, and finding
+/// when a large cost fits again walks them all.
+pub const LOG_MAX: u64 = 1_000;
+
+/// One charge in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Entry {
+    /// Nanoseconds since the clock's start from which on it counts no more: a period after it was made. So it can also be
+    /// told of a charge made before the clock started.
+    pub ends_at: u64,
+    /// Its units, at least 1.
+    pub cost: u64,
+}
+
+/// There is no room for one more entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogFull;
+
+impl core::fmt::Display for LogFull {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the log has no room for one more entry")
+    }
+}
+
+impl core::error::Error for LogFull {}
+
+/// Where a key's entries are kept: a queue, the oldest first, and the sum of their units.
+///
+/// A caller need not order anything: entries are pushed in the order of their ends.
+pub trait Log {
+    /// Entries in the log.
+    fn len(&self) -> usize;
+
+    /// The entry at `index`, 0 for the oldest; `None` past the newest.
+    fn get(&self, index: usize) -> Option<Entry>;
+
+    /// Writes over the entry at `index`; there is one.
+    fn set(&mut self, index: usize, entry: Entry);
+
+    /// Adds an entry behind the newest.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room; the log is then as it was.
+    fn push_newest(&mut self, entry: Entry) -> Result<(), LogFull>;
+
+    /// Takes the oldest entry away; nothing happens if there is none.
+    fn pop_oldest(&mut self);
+
+    /// The units last told to [`Self::set_used`]; zero for a new log.
+    fn used(&self) -> u64;
+
+    /// Remembers the units of all entries together.
+    fn set_used(&mut self, units: u64);
+
+    /// Whether there are no entries.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All entries, the oldest first.
+    fn entries(&self) -> impl Iterator<Item = Entry> {
+        (0..self.len()).map_while(|index| self.get(index))
+    }
+
+    /// The newest entry.
+    fn newest(&self) -> Option<Entry> {
+        self.len().checked_sub(1).and_then(|index| self.get(index))
+    }
+}
+
+/// A limit of `n` units in any window of length `P`, exactly, made ready to decide by. The limit's burst plays no part.
+///
+/// An entry made at `x` counts for `[x, x + P)`; a request of cost `c` passes if the entries that count have at most
+/// `n − c` units. Two requests within one nanosecond are two entries. A clock that goes back reads as one that stands: a
+/// new entry is never older than the newest.
+///
+/// It remembers of a key a [`Log`] of at most `n` entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlidingLog {
+    limit: Limit,
+    /// n, at most [`LOG_MAX`].
+    max: u64,
+}
+
+impl SlidingLog {
+    /// Keeps to `limit`'s count in any window of its period; to [`LOG_MAX`] where the count is above, which a checked policy
+    /// does not ask for.
+    pub const fn new(limit: Limit) -> Self {
+        let count = limit.count().get();
+        Self {
+            limit,
+            max: if count < LOG_MAX { count } else { LOG_MAX },
+        }
+    }
+
+    /// The limit this log keeps.
+    pub const fn limit(&self) -> &Limit {
+        &self.limit
+    }
+
+    /// Most entries that a log of this limit ever holds.
+    pub const fn entries_max(&self) -> u64 {
+        self.max
+    }
+
+    /// Decides one request and, if it passes, logs it. Drops entries that count no more.
+    ///
+    /// # Errors
+    ///
+    /// If the request would pass but the log has no room for it; nothing is then charged.
+    pub fn decide(&self, log: &mut impl Log, now: Timestamp, cost: Cost) -> Result<Answer, LogFull> {
+        drop_ended(log, now);
+        let answer = self.look(log, now, cost);
+        if !answer.passes() || cost.units() == 0 {
+            return Ok(answer);
+        }
+        self.push(log, now, cost)?;
+        Ok(self.answer(log, now, log.used(), None))
+    }
+
+    /// What [`Self::decide`] would answer, except that nothing is charged.
+    pub fn look(&self, log: &impl Log, now: Timestamp, cost: Cost) -> Answer {
+        let now_seen = seen(log, self.period(), now);
+        let used = log
+            .entries()
+            .take_while(|entry| entry.ends_at <= now_seen)
+            .fold(log.used(), |used, entry| used.saturating_sub(entry.cost));
+        let cost = cost.units();
+        let retry = match self.max.checked_sub(cost) {
+            None => Some(Retry::Never),
+            Some(room) if used <= room => None,
+            Some(room) => Some(Retry::After(until(fits_at(log, now_seen, used - room), now))),
+        };
+        self.answer(log, now, used, retry)
+    }
+
+    /// Takes back a charge of `cost` made at `charged_at`, where it still counts. Returns whether it did.
+    ///
+    /// Of entries alike the oldest that was not made before goes: a clock that another thread reads may have made the
+    /// entry a little later than it was asked for, and what is left then never counts shorter than the truth.
+    pub fn give_back(&self, log: &mut impl Log, cost: Cost, charged_at: Timestamp) -> bool {
+        self.lessen(log, cost, cost, charged_at)
+    }
+
+    /// Corrects a charge of `reserved`, made at `charged_at`, to `actual`: less is given back where the charge still
+    /// counts, more becomes an entry of now, and may exceed `n`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for that entry; what was reserved then stays charged.
+    pub fn settle(
+        &self,
+        log: &mut impl Log,
+        reserved: Cost,
+        actual: Cost,
+        charged_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), LogFull> {
+        if actual < reserved {
+            let less = Cost::new(reserved.units() - actual.units());
+            self.lessen(log, reserved, less, charged_at);
+            return Ok(());
+        }
+        self.overdraw(log, now, Cost::new(actual.units() - reserved.units()))
+    }
+
+    /// Logs a charge whether it fits or not.
+    ///
+    /// A log that has `n` entries already, or no room, counts it to its newest entry, which then is of now: so the number
+    /// of entries keeps its bound.
+    ///
+    /// # Errors
+    ///
+    /// If there is no entry and no room for one.
+    pub fn overdraw(&self, log: &mut impl Log, now: Timestamp, cost: Cost) -> Result<(), LogFull> {
+        if cost.units() == 0 {
+            return Ok(());
+        }
+        drop_ended(log, now);
+        let entries = u64::try_from(log.len()).unwrap_or(u64::MAX);
+        if entries < self.max && self.push(log, now, cost).is_ok() {
+            return Ok(());
+        }
+        let newest = log.newest().ok_or(LogFull)?;
+        let entry = Entry {
+            ends_at: seen(log, self.period(), now) + self.period(),
+            cost: newest.cost.saturating_add(cost.units()),
+        };
+        log.set(log.len() - 1, entry);
+        log.set_used(log.used().saturating_add(cost.units()));
+        Ok(())
+    }
+
+    /// When the log is worth nothing any more: the end of its newest entry, zero for an empty one; what the first of its
+    /// wide cell's words says.
+    pub fn idle_at(&self, log: &impl Log) -> u64 {
+        log.newest().map_or(0, |newest| newest.ends_at)
+    }
+
+    /// Fits a log to this limit after one that differs in nothing but its count: what is beyond it is forgotten, the
+    /// oldest first.
+    pub fn carry_over(&self, log: &mut impl Log) {
+        while let Some(beyond) = log.used().checked_sub(self.max)
+            && beyond > 0
+            && let Some(oldest) = log.get(0)
+        {
+            if oldest.cost > beyond {
+                log.set(
+                    0,
+                    Entry {
+                        cost: oldest.cost - beyond,
+                        ..oldest
+                    },
+                );
+                log.set_used(self.max);
+            } else {
+                log.pop_oldest();
+                log.set_used(log.used() - oldest.cost);
+            }
+        }
+    }
+
+    /// What to keep of an entry where another clock will read it: how long it still counts.
+    pub fn keep(&self, entry: Entry, now: Timestamp) -> Entry {
+        Entry {
+            ends_at: entry.ends_at.saturating_sub(now.as_nanos()),
+            ..entry
+        }
+    }
+
+    /// The entry that was kept `away` ago, to be pushed in the order kept; `None` if it counts no more.
+    pub fn restore(&self, kept: Entry, now: Timestamp, away: Duration) -> Option<Entry> {
+        let left = kept.ends_at.min(self.period());
+        let left = left.checked_sub(crate::time::saturating_nanos(away))?;
+        (left > 0 && kept.cost > 0).then(|| Entry {
+            ends_at: now.as_nanos() + left,
+            ..kept
+        })
+    }
+
+    fn push(&self, log: &mut impl Log, now: Timestamp, cost: Cost) -> Result<(), LogFull> {
+        let entry = Entry {
+            // No overflow: a time below 2⁶², and a period below 2⁵⁹.
+            ends_at: seen(log, self.period(), now).saturating_add(self.period()),
+            cost: cost.units(),
+        };
+        log.push_newest(entry)?;
+        log.set_used(log.used().saturating_add(entry.cost));
+        Ok(())
+    }
+
+    /// Takes `less` off an entry of `cost`.
+    fn lessen(&self, log: &mut impl Log, cost: Cost, less: Cost, charged_at: Timestamp) -> bool {
+        let ends_at = charged_at.as_nanos() + self.period();
+        let alike = |entry: &Entry| entry.ends_at >= ends_at && entry.cost == cost.units();
+        let Some((index, entry)) = log.entries().enumerate().find(|(_, entry)| alike(entry)) else {
+            return false;
+        };
+        let left = entry.cost.saturating_sub(less.units());
+        if left > 0 {
+            log.set(index, Entry { cost: left, ..entry });
+        } else {
+            remove(log, index);
+        }
+        log.set_used(log.used().saturating_sub(entry.cost - left));
+        true
+    }
+
+    fn answer(&self, log: &impl Log, now: Timestamp, used: u64, retry: Option<Retry>) -> Answer {
+        Answer {
+            remaining: self.max.saturating_sub(used),
+            reset_after: if used == 0 {
+                Duration::ZERO
+            } else {
+                until(self.idle_at(log), now)
+            },
+            retry,
+            delay: Duration::ZERO,
+        }
+    }
+
+    const fn period(&self) -> u64 {
+        self.limit.period_nanos().get()
+    }
+}
+
+/// The time that counts: `now`, or when the newest entry was made if the clock has gone back since.
+fn seen(log: &impl Log, period: u64, now: Timestamp) -> u64 {
+    let newest = log.newest().map_or(0, |newest| newest.ends_at.saturating_sub(period));
+    newest.max(now.as_nanos())
+}
+
+/// When the oldest entries that still count, and have `units` together, count no more.
+fn fits_at(log: &impl Log, now: u64, units: u64) -> u64 {
+    let mut freed = 0u64;
+    let mut counting = log.entries().skip_while(|entry| entry.ends_at <= now);
+    let freeing = counting.find(|entry| {
+        freed = freed.saturating_add(entry.cost);
+        freed >= units
+    });
+    freeing.map_or(now, |entry| entry.ends_at)
+}
+
+fn drop_ended(log: &mut impl Log, now: Timestamp) {
+    while let Some(oldest) = log.get(0)
+        && oldest.ends_at <= now.as_nanos()
+    {
+        log.pop_oldest();
+        log.set_used(log.used().saturating_sub(oldest.cost));
+    }
+}
+
+/// Closes the gap from the old side: what is taken back is mostly not the newest, and what is older ends first.
+fn remove(log: &mut impl Log, index: usize) {
+    for older in (0..index).rev() {
+        if let Some(entry) = log.get(older) {
+            log.set(older + 1, entry);
+        }
+    }
+    log.pop_oldest();
+}
+
+const fn until(at: u64, now: Timestamp) -> Duration {
+    Duration::from_nanos(at.saturating_sub(now.as_nanos()))
+}
