@@ -129,6 +129,11 @@ impl From<Bytes> for Reply {
 }
 
 impl Reply {
+    /// No body at all.
+    pub(crate) const fn nothing() -> Self {
+        Self::Text(None)
+    }
+
     /// The body of an answer whose head came over `link` from `server`.
     pub(crate) fn relay(incoming: Incoming, link: Box<Link>, server: Rc<Server>, watch: SharedWatch) -> Self {
         let mut relay = Relay {

@@ -5,13 +5,14 @@ use std::rc::Rc;
 
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use sluicegate::Admitted;
 use sluicegate_tower::Admit;
 
 use crate::body::{Reply, RequestBody};
 use crate::connection::SharedWatch;
-use crate::headers::{Peer, strip_answer, strip_request, to_origin_form, write_forwarded};
+use crate::headers::{Offer, Peer, strip_answer, strip_request, to_origin_form, write_forwarded};
 use crate::problem::Problem;
 use crate::upstream::Upstream;
 
@@ -47,12 +48,21 @@ impl Switchboard {
         peer: &Peer,
     ) -> Result<Response<Reply>, Problem> {
         let upstream = self.upstream(admitted).ok_or(Problem::NoRoute)?;
-        let request = self.outgoing(request, watch, peer)?;
+        let offer = offer(&request);
+        let mut request = self.outgoing(request, watch, peer)?;
+        if let Some(offer) = &offer {
+            offer.write(request.headers_mut());
+        }
         let (answer, link, server) = upstream.send(request, watch, || self.spare()).await?;
         let (mut head, incoming) = answer.into_parts();
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            // Nobody asked for it: `Upgrade` is not passed on.
-            return Err(Problem::BadAnswer);
+            let switch = offer.and_then(|offer| offer.taken_up(&head.headers));
+            // A server must not go over to what nobody offered.
+            let switch = switch.ok_or(Problem::BadAnswer)?;
+            strip_answer(&mut head.headers);
+            switch.write(&mut head.headers);
+            watch.go_over(link.leave_http().await.ok_or(Problem::BadAnswer)?);
+            return Ok(Response::from_parts(head, Reply::nothing()));
         }
         strip_answer(&mut head.headers);
         head.version = Version::HTTP_11;
@@ -99,6 +109,13 @@ impl Switchboard {
             RequestBody::new(incoming, self.body_bytes_max, watch.clone()),
         ))
     }
+}
+
+/// What a request offers to go over to. One with a body offers nothing: the other protocol could only begin behind it,
+/// and servers differ on where that is.
+fn offer(request: &Request<Incoming>) -> Option<Offer> {
+    let offer = Offer::of(request.version(), request.headers())?;
+    request.body().is_end_stream().then_some(offer)
 }
 
 /// The length that a request's head announces for its body. hyper has refused one that is no number.

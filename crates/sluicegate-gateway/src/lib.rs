@@ -10,8 +10,8 @@
 //! own; a request stays on the worker that accepted it, and in one task. What workers share is the limiter, the cap of
 //! connections and the order to stop.
 //!
-//! Read [`Gateway::bind`] and [`Bound::run`] first, then `worker`, `connection`, `door`, `forward`, `upstream`, and
-//! `uploads` for requests that are answered before they have ended.
+//! Read [`Gateway::bind`] and [`Bound::run`] first, then `worker`, `connection`, `door`, `forward`, `upstream`,
+//! `uploads` for requests that are answered before they have ended, and `tunnel` for connections that leave HTTP.
 //! `docs/gateway.md` says what is removed, what is written, and which deadline and cap holds where.
 //!
 //! ```no_run
@@ -47,6 +47,7 @@ mod listen;
 mod problem;
 mod pulse;
 mod shutdown;
+mod tunnel;
 mod uploads;
 mod upstream;
 mod worker;

@@ -359,6 +359,48 @@ impl Connection {
         self.reader.get_mut().write_all(bytes)
     }
 
+    /// Reads so many bytes, of whatever they are a part.
+    ///
+    /// # Errors
+    ///
+    /// If the gateway closes the connection before, or is silent for too long.
+    pub fn bytes(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.reader.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads all bytes to the end of the gateway's side.
+    ///
+    /// # Errors
+    ///
+    /// If the connection breaks off, or the gateway is silent for too long.
+    pub fn rest(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.reader.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Whether there is something to read right now.
+    ///
+    /// # Errors
+    ///
+    /// If the gateway has closed the connection.
+    pub fn has_bytes(&mut self) -> io::Result<bool> {
+        if !self.reader.buffer().is_empty() {
+            return Ok(true);
+        }
+        let socket = self.reader.get_ref();
+        socket.set_nonblocking(true)?;
+        let seen = socket.peek(&mut [0]);
+        socket.set_nonblocking(false)?;
+        match seen {
+            Ok(count) => Ok(count > 0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Says that nothing more will come; the other direction stays open.
     ///
     /// # Errors

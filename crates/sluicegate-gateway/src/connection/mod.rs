@@ -20,11 +20,14 @@ use tokio::net::TcpStream;
 pub(crate) use self::receipt::Receipt;
 pub use self::traffic::Traffic;
 pub(crate) use self::traffic::{Place, Tally};
+#[cfg(test)]
+pub(crate) use self::watch::{HALF_ENDED_IDLE, UPGRADED_IDLE};
 pub(crate) use self::watch::{Phase, SharedWatch, Spans, Watch};
 use self::wire::Wire;
 use crate::door::Door;
 use crate::problem::HEAD_LATE;
 use crate::pulse::{Attendance, Pulse};
+use crate::tunnel::{Mouth, tunnel};
 
 /// How connections of one worker are served.
 pub(crate) struct Reception {
@@ -105,7 +108,7 @@ impl Reception {
                 (true, Phase::Fresh | Phase::Idle) => Poll::Ready(End::Over),
                 (true, Phase::Head) => Poll::Ready(End::HeadLate),
                 // Whoever waits for an upstream, or for the client to take or send a body's bytes, looks by itself.
-                (true, Phase::Answering | Phase::Flushing | Phase::Receiving) | (false, _) => Poll::Pending,
+                _ => Poll::Pending,
             }
         })
         .await;
@@ -114,6 +117,14 @@ impl Reception {
         }
         let parts = connection.into_parts();
         let mut wire = parts.io.into_inner();
+        if end == End::Upgraded
+            && let Some(far) = watch.take_far()
+        {
+            let client = Mouth::new(wire, parts.read_buf);
+            // Boxed, as below.
+            Box::pin(tunnel(client, far.into_mouth(), &watch)).await;
+            return;
+        }
         // Empty lines before a request are none of it, and who sent no more has asked for nothing.
         if end == End::HeadLate && parts.read_buf.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
             wire.say(HEAD_LATE);
@@ -130,12 +141,14 @@ impl Reception {
     }
 }
 
-/// Gives up a connection's uploads at its end, however that comes: they would keep its watch, and the watch them.
+/// Gives up at a connection's end, however that comes, what its watch holds for it. Uploads would keep the watch, and the
+/// watch them.
 struct Parting<'a>(&'a Watch);
 
 impl Drop for Parting<'_> {
     fn drop(&mut self) {
         self.0.uploads().give_up();
+        drop(self.0.take_far());
     }
 }
 
@@ -150,11 +163,14 @@ enum End {
     Unheard,
     /// A head did not arrive in time.
     HeadLate,
+    /// The client has read that its connection leaves HTTP.
+    Upgraded,
 }
 
 impl End {
     fn of(watch: &Watch, done: &Result<(), hyper::Error>) -> Self {
         match done {
+            Ok(()) if watch.is_going_over() => Self::Upgraded,
             // A body that is still read has come to its end, or its reader will see where it broke off.
             Ok(()) if watch.is_unread() && !watch.is_uploading() => Self::Unheard,
             Ok(()) => Self::Over,

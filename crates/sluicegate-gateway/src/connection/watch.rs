@@ -1,13 +1,15 @@
 //! Where one client connection stands, and the deadlines that follow from it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use sluicegate::policy::checked::Deadlines;
 
 use crate::pulse::{Alarm, Attendant, Pulse, Tick, Ticks, Timed};
 use crate::uploads::Uploads;
+use crate::upstream::Far;
 
 /// One connection's watch, as its socket, its door and its bodies share it.
 pub(crate) type SharedWatch = Rc<Attendant<Watch>>;
@@ -21,15 +23,17 @@ pub(crate) struct Watch {
     draining: Cell<bool>,
     uploading: Cell<bool>,
     unread: Cell<bool>,
-    /// For the current phase: the first or next request, a head, an upstream's answer.
+    /// For the current phase: the first or next request, a head, an upstream's answer, anything in a tunnel.
     turn: Alarm,
     /// For the next bytes of a request's body.
     upload: Alarm,
-    /// For the next bytes of a response's body.
+    /// For the next bytes of a response's body; in a tunnel, for the server to take some.
     download: Alarm,
     /// For the client to take some bytes.
     write: Alarm,
     uploads: Uploads,
+    /// The server's end of a connection that leaves HTTP, until the client has been told.
+    far: RefCell<Option<Box<Far>>>,
 }
 
 /// Which of a connection's requests, counted from its first; 0 is none yet.
@@ -53,6 +57,10 @@ pub(crate) enum Phase {
     Receiving,
     /// Between two requests.
     Idle,
+    /// It has left HTTP, and what passes is bytes.
+    Tunnel,
+    /// As `Tunnel`, and one side has ended.
+    HalfTunnel,
 }
 
 /// The deadlines in ticks of one worker's pulse.
@@ -65,6 +73,8 @@ pub(crate) struct Spans {
     response_body_idle: Ticks,
     write_stall: Ticks,
     drain_grace: Ticks,
+    upgraded_idle: Ticks,
+    half_ended_idle: Ticks,
 }
 
 impl Spans {
@@ -77,6 +87,8 @@ impl Spans {
             response_body_idle: pulse.ticks(deadlines.response_body_idle),
             write_stall: pulse.ticks(deadlines.write_stall),
             drain_grace: pulse.ticks(super::DRAIN_GRACE.min(deadlines.drain / 2)),
+            upgraded_idle: pulse.ticks(UPGRADED_IDLE),
+            half_ended_idle: pulse.ticks(HALF_ENDED_IDLE),
         }
     }
 }
@@ -97,6 +109,7 @@ impl Watch {
             download: Alarm::default(),
             write: Alarm::default(),
             uploads: Uploads::default(),
+            far: RefCell::default(),
         }
     }
 
@@ -136,7 +149,13 @@ impl Watch {
                 self.phase.set(Phase::Head);
                 self.turn.set(self.pulse.now(), self.spans.request_head);
             }
-            Phase::Head | Phase::Answering | Phase::Flushing | Phase::Receiving | Phase::Idle => {}
+            Phase::Head
+            | Phase::Answering
+            | Phase::Flushing
+            | Phase::Receiving
+            | Phase::Idle
+            | Phase::Tunnel
+            | Phase::HalfTunnel => {}
         }
     }
 
@@ -221,9 +240,13 @@ impl Watch {
         }
     }
 
-    /// Whether a request is being answered, received or passed on, to the last byte.
+    /// Whether a request is being answered, received or passed on, to the last byte, or a tunnel is open.
     pub(crate) fn is_busy(&self) -> bool {
-        matches!(self.phase.get(), Phase::Answering | Phase::Flushing | Phase::Receiving) || !self.uploads.is_empty()
+        let busy = match self.phase.get() {
+            Phase::Answering | Phase::Flushing | Phase::Receiving | Phase::Tunnel | Phase::HalfTunnel => true,
+            Phase::Fresh | Phase::Head | Phase::Idle => false,
+        };
+        busy || !self.uploads.is_empty()
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -270,6 +293,49 @@ impl Watch {
     #[inline]
     pub(crate) fn poll_uploads(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.uploads.poll(cx, self.pulse.now(), self.spans.write_stall)
+    }
+
+    /// The current request's answer is a 101: once the client has it, the connection goes on as a tunnel to `far`.
+    pub(crate) fn go_over(&self, far: Box<Far>) {
+        self.far.replace(Some(far));
+    }
+
+    pub(super) fn is_going_over(&self) -> bool {
+        self.far.borrow().is_some()
+    }
+
+    pub(super) fn take_far(&self) -> Option<Box<Far>> {
+        self.far.take()
+    }
+
+    /// The client has been told: what comes now is no HTTP.
+    pub(crate) fn begin_tunnel(&self) {
+        self.phase.set(Phase::Tunnel);
+        self.passed();
+    }
+
+    /// Bytes passed in the tunnel, whichever way.
+    pub(crate) fn passed(&self) {
+        let idle = match self.phase.get() {
+            Phase::HalfTunnel => self.spans.half_ended_idle,
+            _ => self.spans.upgraded_idle,
+        };
+        self.turn.set(self.pulse.now(), idle);
+    }
+
+    /// One side of the tunnel has said all it has to say.
+    pub(crate) fn half_ended(&self) {
+        self.phase.set(Phase::HalfTunnel);
+        self.passed();
+    }
+
+    /// For the server at the tunnel's end to take some bytes.
+    pub(crate) fn server_takes(&self) -> Wait<'_> {
+        Wait {
+            alarm: &self.download,
+            now: self.pulse.now(),
+            span: self.spans.write_stall,
+        }
     }
 
     pub(super) fn upload(&self) -> Wait<'_> {
@@ -327,6 +393,14 @@ impl Wait<'_> {
 /// A wait lasted longer than its deadline.
 #[derive(Debug)]
 pub(crate) struct TooLong;
+
+/// How long nothing may pass in a tunnel. Those who keep a connection open without a word send a sign of life by
+/// themselves, most of them every 20 to 60 s; a tunnel without one for five minutes is to nobody.
+pub(crate) const UPGRADED_IDLE: Duration = Duration::from_mins(5);
+
+/// The same once one side has ended: the other has something left to say, or else it did not notice. A client that went
+/// away looks just like one that has no more to say.
+pub(crate) const HALF_ENDED_IDLE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,8 @@ enum Fate {
 fn fate_in_both(name: &HeaderName) -> Fate {
     match name.as_str() {
         "connection" => Fate::DropWithNamed,
-        "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" => Fate::Drop,
+        // `Upgrade` is written anew where an upgrade is passed on; what belongs to h2c never is.
+        "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "http2-settings" => Fate::Drop,
         // Proxy-Connection, Proxy-Authenticate, …: between a client and a proxy it chose, which this is not.
         other if other.starts_with("proxy-") => Fate::Drop,
         _ => Fate::Keep,

@@ -3,7 +3,9 @@
 mod forwarded;
 mod hop;
 mod target;
+mod upgrade;
 
 pub(crate) use self::forwarded::{Peer, write_forwarded};
 pub(crate) use self::hop::{strip_answer, strip_request};
 pub(crate) use self::target::{settle_host, to_origin_form};
+pub(crate) use self::upgrade::Offer;

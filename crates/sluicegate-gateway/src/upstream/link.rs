@@ -13,17 +13,52 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::line::{Flow, Line};
 use crate::body::RequestBody;
 use crate::connection::SharedWatch;
+use crate::tunnel::Mouth;
 
 /// An open connection. Idle, sending, or receiving; only one request at a time.
 pub(crate) struct Link {
     sender: SendRequest<RequestBody>,
-    wire: Connection<TokioIo<Line>, RequestBody>,
+    wire: Wire,
     flow: Rc<Flow>,
+}
+
+/// The half of a connection that has to be driven.
+enum Wire {
+    Open(Connection<TokioIo<Line>, RequestBody>),
+    /// HTTP has come to its end. Driven on, hyper would close what has gone over to another protocol.
+    Over(Connection<TokioIo<Line>, RequestBody>),
+    Gone,
+}
+
+impl Wire {
+    #[inline]
+    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self::Open(connection) = self else {
+            return Poll::Ready(());
+        };
+        if Pin::new(connection).poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if let Self::Open(connection) = std::mem::replace(self, Self::Gone) {
+            *self = Self::Over(connection);
+        }
+        Poll::Ready(())
+    }
+}
+
+/// A connection to a server that has left HTTP.
+pub(crate) struct Far(Mouth<Line>);
+
+impl Far {
+    pub(crate) fn into_mouth(self) -> Mouth<impl AsyncRead + AsyncWrite + Unpin> {
+        self.0
+    }
 }
 
 /// Why a request got no answer on a link.
@@ -48,7 +83,11 @@ impl Link {
             .writev(false)
             .handshake(TokioIo::new(line))
             .await?;
-        Ok(Box::new(Self { sender, wire, flow }))
+        Ok(Box::new(Self {
+            sender,
+            wire: Wire::Open(wire),
+            flow,
+        }))
     }
 
     /// Sends the request and drives the connection up to the answer's head.
@@ -60,10 +99,9 @@ impl Link {
         let mut answer = pin!(self.sender.try_send_request(request));
         watch.await_answer();
         let wire = &mut self.wire;
-        let mut open = true;
         let answer = std::future::poll_fn(|cx| {
             // Once it is over, the answer or its failure lies ready.
-            open = open && Pin::new(&mut *wire).poll(cx).is_pending();
+            let _ = wire.drive(cx);
             match answer.as_mut().poll(cx) {
                 Poll::Pending if watch.turn().has_rung() => Poll::Ready(Err(Failure::Late)),
                 Poll::Pending => Poll::Pending,
@@ -81,13 +119,22 @@ impl Link {
     /// Lets more of an answer's body in. Ready when the connection is over.
     #[inline]
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.wire).poll(cx).map(|_| ())
+        self.wire.drive(cx)
+    }
+
+    /// Leaves HTTP behind, after a 101. `None` if the connection broke.
+    pub(crate) async fn leave_http(mut self: Box<Self>) -> Option<Box<Far>> {
+        // At once: the request has no body, and the answer has none.
+        std::future::poll_fn(|cx| self.drive(cx)).await;
+        let Wire::Over(connection) = self.wire else { return None };
+        let parts = connection.into_parts();
+        Some(Box::new(Far(Mouth::new(parts.io.into_inner(), parts.read_buf))))
     }
 
     /// Whether it may carry the next request.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
-        self.sender.is_ready()
+        matches!(self.wire, Wire::Open(_)) && self.sender.is_ready()
     }
 
     /// Bytes sent so far, if the server takes no more for now; `None` if it took all there were.

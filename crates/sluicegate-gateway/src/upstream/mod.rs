@@ -20,7 +20,7 @@ use sluicegate::policy::checked;
 use tokio::net::TcpStream;
 
 use self::balance::Turns;
-pub(crate) use self::link::{Failure, Link};
+pub(crate) use self::link::{Failure, Far, Link};
 use self::resolver::Resolver;
 use crate::body::RequestBody;
 use crate::connection::{SharedWatch, Watch};
