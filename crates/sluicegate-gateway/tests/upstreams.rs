@@ -219,6 +219,27 @@ fn a_connection_that_the_server_closed_while_idle_is_given_up_and_replaced() {
     assert_eq!(upstream.connections(), 3);
 }
 
+/// The gateway notices such an end every tenth of a second. A request before that once waited for its answer until
+/// `response_head`.
+#[test]
+fn a_connection_that_the_server_has_just_closed_loses_no_request() {
+    let (told, closed) = mpsc::channel();
+    let upstream = Upstream::scripted(move |connection| {
+        connection.request()?;
+        connection.write(ok("here").as_bytes())?;
+        connection.finish()?;
+        told.send(()).map_err(io::Error::other)?;
+        connection.rest().map(drop)
+    })
+    .expect("a free port");
+    let gateway = gateway(&format!("threads: 1\n{}", upstreams(&[&upstream])));
+    let mut client = gateway.client();
+    for _ in 0..20 {
+        assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(), "here");
+        closed.recv_timeout(PATIENCE).expect("the script ends its side");
+    }
+}
+
 #[test]
 fn a_name_is_resolved_when_a_connection_is_made() {
     let upstream = named("here");

@@ -100,9 +100,14 @@ impl Link {
         watch.await_answer();
         let wire = &mut self.wire;
         let answer = std::future::poll_fn(|cx| {
-            // Once it is over, the answer or its failure lies ready.
-            let _ = wire.drive(cx);
-            match answer.as_mut().poll(cx) {
+            let over = wire.drive(cx).is_ready();
+            let mut polled = answer.as_mut().poll(cx);
+            if over && polled.is_pending() {
+                // It ended before it took the request, which hyper gives back only when the connection is let go.
+                *wire = Wire::Gone;
+                polled = answer.as_mut().poll(cx);
+            }
+            match polled {
                 Poll::Pending if watch.turn().has_rung() => Poll::Ready(Err(Failure::Late)),
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(answer) => Poll::Ready(answer.map_err(|mut error| match error.take_message() {
