@@ -138,7 +138,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::connection::{HALF_ENDED_IDLE, Spans, UPGRADED_IDLE};
+    use crate::connection::{HALF_ENDED_IDLE, Spans};
     use crate::pulse::{Beat, Pulse};
 
     /// A tunnel between two pipes that hold `room` bytes each, and the far ends of both.
@@ -196,16 +196,17 @@ mod tests {
     #[tokio::test(start_paused = true, flavor = "local")]
     async fn it_ends_when_nothing_passes_for_too_long_and_not_before() {
         let (mut client, mut server, tunnel) = tunnelled(64, ("", ""));
+        let upgraded_idle = Deadlines::default().upgraded_idle;
         for _ in 0..3 {
-            tokio::time::sleep(UPGRADED_IDLE * 9 / 10).await;
+            tokio::time::sleep(upgraded_idle * 9 / 10).await;
             client.write_all(b"a").await.expect("still open");
             read(&mut server, 1).await;
-            tokio::time::sleep(UPGRADED_IDLE * 9 / 10).await;
+            tokio::time::sleep(upgraded_idle * 9 / 10).await;
             server.write_all(b"b").await.expect("still open");
             read(&mut client, 1).await;
         }
         assert!(!tunnel.is_finished());
-        tokio::time::sleep(UPGRADED_IDLE + Duration::from_secs(1)).await;
+        tokio::time::sleep(upgraded_idle + Duration::from_secs(1)).await;
         tunnel.await.expect("the tunnel ends");
         assert!(is_at_its_end(&mut client).await && is_at_its_end(&mut server).await);
     }

@@ -234,6 +234,7 @@ fn shortest(gateway: &Gateway) -> Duration {
         deadlines.response_body_idle,
         deadlines.write_stall,
         deadlines.keep_alive,
+        deadlines.upgraded_idle,
         deadlines.upstream_idle,
     ]
     .into_iter()

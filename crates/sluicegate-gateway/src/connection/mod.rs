@@ -21,7 +21,7 @@ pub(crate) use self::receipt::Receipt;
 pub use self::traffic::Traffic;
 pub(crate) use self::traffic::{Place, Tally};
 #[cfg(test)]
-pub(crate) use self::watch::{HALF_ENDED_IDLE, UPGRADED_IDLE};
+pub(crate) use self::watch::HALF_ENDED_IDLE;
 pub(crate) use self::watch::{Phase, SharedWatch, Spans, Watch};
 use self::wire::Wire;
 use crate::door::Door;

@@ -87,8 +87,8 @@ impl Spans {
             response_body_idle: pulse.ticks(deadlines.response_body_idle),
             write_stall: pulse.ticks(deadlines.write_stall),
             drain_grace: pulse.ticks(super::DRAIN_GRACE.min(deadlines.drain / 2)),
-            upgraded_idle: pulse.ticks(UPGRADED_IDLE),
-            half_ended_idle: pulse.ticks(HALF_ENDED_IDLE),
+            upgraded_idle: pulse.ticks(deadlines.upgraded_idle),
+            half_ended_idle: pulse.ticks(HALF_ENDED_IDLE.min(deadlines.upgraded_idle)),
         }
     }
 }
@@ -394,12 +394,8 @@ impl Wait<'_> {
 #[derive(Debug)]
 pub(crate) struct TooLong;
 
-/// How long nothing may pass in a tunnel. Those who keep a connection open without a word send a sign of life by
-/// themselves, most of them every 20 to 60 s; a tunnel without one for five minutes is to nobody.
-pub(crate) const UPGRADED_IDLE: Duration = Duration::from_mins(5);
-
-/// The same once one side has ended: the other has something left to say, or else it did not notice. A client that went
-/// away looks just like one that has no more to say.
+/// How long nothing may pass in a tunnel once one side has ended: the other has something left to say, or else it did not
+/// notice. A client that went away looks just like one that has no more to say.
 pub(crate) const HALF_ENDED_IDLE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

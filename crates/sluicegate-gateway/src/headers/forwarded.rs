@@ -134,8 +134,7 @@ mod tests {
                 .map(|net| net.parse().expect("a test's network is one"))
                 .collect(),
             forwarded_header,
-            v4_prefix: 32,
-            v6_prefix: 64,
+            ..Identity::default()
         }
     }
 
