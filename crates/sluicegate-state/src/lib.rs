@@ -22,6 +22,6 @@ mod table;
 
 pub use clock::{AnyClock, Clock, ManualClock, SystemClock};
 pub use table::{
-    BUCKETS_MAX, Bucket, BucketId, BucketSpec, CELL_BYTES, Charge, Fill, Key, Overflow, Standing, Table, TableError,
-    Taken,
+    BUCKETS_MAX, Bucket, BucketId, BucketIdentity, BucketSpec, Charge, Fill, HOLDS_MAX, Hold, Holding, Key, Memory,
+    Overflow, Place, SMALL_CELL_BYTES, Standing, Table, TableError, Taken, Takings, WIDE_CELL_BYTES, WhenRefused,
 };

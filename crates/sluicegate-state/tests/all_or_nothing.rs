@@ -1,22 +1,34 @@
 //! Several charges together: all are taken or none is, and threads that meet never admit more than a limit allows.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sluicegate_core::{Cost, KeyHash, KeyHasher, Mode, PartKind, Report, Retry, RuleId, Secret, Timestamp};
-use sluicegate_state::{BucketSpec, CELL_BYTES, Charge, Key, ManualClock, Overflow, Table, Taken};
+use sluicegate_state::{
+    Bucket, BucketIdentity, BucketSpec, Charge, Hold, Key, ManualClock, Memory, SMALL_CELL_BYTES, Table, Taken,
+    Takings, WhenRefused,
+};
 
 fn table(limits: &[&str]) -> Table {
-    let specs = limits.iter().map(|text| {
+    let specs = (1..).zip(limits).map(|(name, text)| {
         let limit = text.parse().expect("a limit");
-        BucketSpec {
-            limit,
-            keyed: true,
-            overflow: Overflow::Closed,
-        }
+        BucketSpec::token_bucket(BucketIdentity(name), limit, None)
     });
-    Table::new(8192 * CELL_BYTES, specs).expect("a small table")
+    Table::with_buckets(Memory::small(8192 * SMALL_CELL_BYTES), specs)
+        .expect("a small table")
+        .0
 }
+
+/// Takes all or nothing; nothing here is held or waits.
+fn take(table: &Table, charges: &[Charge<'_>], clock: &ManualClock, report: &mut Report) -> Taken {
+    let mut takings = Takings::new();
+    let taken = table.take(charges, clock, report, &mut takings);
+    assert!(takings.is_empty());
+    taken
+}
+
+const ALL: Taken = Taken::All { delay: Duration::ZERO };
 
 fn key(name: &str) -> KeyHash {
     KeyHasher::new(&Secret::from_bytes([1; 32]))
@@ -26,19 +38,24 @@ fn key(name: &str) -> KeyHash {
 }
 
 /// One charge of one unit in each bucket, for the same key.
-fn charges(table: &Table, key: Key, mode: impl Fn(usize) -> Mode) -> Vec<Charge> {
-    let charge = |(index, bucket): (usize, &sluicegate_state::Bucket)| Charge {
+fn charges(buckets: &[Arc<Bucket>], key: Key, mode: impl Fn(usize) -> Mode) -> Vec<Charge<'_>> {
+    let charge = |(index, bucket)| Charge {
         rule: RuleId::new(u16::try_from(index).expect("few rules")),
-        bucket: bucket.id(),
+        bucket,
+        meter: 0,
         key,
         cost: Cost::ONE,
         mode: mode(index),
+        hold: Hold::No,
+        when_refused: WhenRefused::Nothing,
     };
-    table.buckets().iter().enumerate().map(charge).collect()
+    buckets.iter().enumerate().map(charge).collect()
 }
 
 fn left(table: &Table, index: usize, key: Key, now: Timestamp) -> u64 {
-    table.charge(&table.buckets()[index], key, Cost::ZERO, now).remaining()
+    table
+        .charge(&table.buckets().swap_remove(index), key, Cost::ZERO, now)
+        .remaining()
 }
 
 /// Whichever of three limits is the empty one, the other two keep their tokens.
@@ -50,10 +67,11 @@ fn a_refusal_by_any_rule_charges_no_other_rule() {
         let table = table(&limits);
         let clock = ManualClock::at(Timestamp::from_nanos(5));
         let alice = Key::Hash(key("alice"));
-        let charges = charges(&table, alice, |_| Mode::Enforced);
-        assert_eq!(table.take(&charges, &clock, &mut Report::new()), Taken::All);
+        let buckets = table.buckets();
+        let charges = charges(&buckets, alice, |_| Mode::Enforced);
+        assert_eq!(take(&table, &charges, &clock, &mut Report::new()), ALL);
         let mut report = Report::new();
-        assert_eq!(table.take(&charges, &clock, &mut report), Taken::Nothing);
+        assert_eq!(take(&table, &charges, &clock, &mut report), Taken::Nothing);
         for (index, state) in report.states().iter().enumerate() {
             assert_eq!(state.refuses(), index == empty);
             assert_eq!(state.remaining, if index == empty { 0 } else { 9 });
@@ -71,21 +89,19 @@ fn a_shadow_rule_never_refuses_and_is_charged_only_when_the_others_admit() {
     let table = table(&["2 per 10s", "1 per 10s"]);
     let clock = ManualClock::default();
     let alice = Key::Hash(key("alice"));
+    let buckets = table.buckets();
     let charges = charges(
-        &table,
+        &buckets,
         alice,
         |index| if index == 1 { Mode::Shadow } else { Mode::Enforced },
     );
     let mut outcomes = Vec::new();
     for _ in 0..3 {
         let mut report = Report::new();
-        let taken = table.take(&charges, &clock, &mut report);
+        let taken = take(&table, &charges, &clock, &mut report);
         outcomes.push((taken, report.states()[1].passes()));
     }
-    assert_eq!(
-        outcomes,
-        [(Taken::All, true), (Taken::All, false), (Taken::Nothing, false)]
-    );
+    assert_eq!(outcomes, [(ALL, true), (ALL, false), (Taken::Nothing, false)]);
 }
 
 #[test]
@@ -93,13 +109,14 @@ fn a_refused_request_leaves_shadow_rules_as_they_were() {
     let table = table(&["1 per 10s", "5 per 10s"]);
     let clock = ManualClock::default();
     let alice = Key::Hash(key("alice"));
+    let buckets = table.buckets();
     let charges = charges(
-        &table,
+        &buckets,
         alice,
         |index| if index == 1 { Mode::Shadow } else { Mode::Enforced },
     );
     for _ in 0..10 {
-        let _ = table.take(&charges, &clock, &mut Report::new());
+        let _ = take(&table, &charges, &clock, &mut Report::new());
     }
     assert_eq!(left(&table, 1, alice, Timestamp::ZERO), 4);
 }
@@ -112,13 +129,14 @@ fn threads_that_meet_never_admit_more_than_the_tightest_limit_and_leak_nothing()
     let clock = ManualClock::default();
     for round in 0..ROUNDS {
         let client = Key::Hash(key(&format!("client {round}")));
-        let charges = charges(&table, client, |_| Mode::Enforced);
+        let buckets = table.buckets();
+        let charges = charges(&buckets, client, |_| Mode::Enforced);
         let admitted = AtomicU64::new(0);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..20 {
-                        if table.take(&charges, &clock, &mut Report::new()) == Taken::All {
+                        if take(&table, &charges, &clock, &mut Report::new()) == ALL {
                             admitted.fetch_add(1, Ordering::Relaxed);
                         }
                     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sluicegate_core::{Cost, KeyHasher, PartKind, Secret};
-use sluicegate_state::{BucketSpec, Clock, Key, Overflow, SystemClock, Table};
+use sluicegate_state::{BucketIdentity, BucketSpec, Clock, Key, Memory, SystemClock, Table};
 
 const KEYS: u64 = 10_000_000;
 const MEMORY: usize = 64 << 20;
@@ -23,15 +23,11 @@ fn ten_million_fresh_keys_stay_within_the_memory_bound_and_free_no_drained_clien
     let key = |number: u64| Key::Hash(hasher.key().part(PartKind::Value, &number.to_le_bytes()).finish());
     // An hour's limit, so that no cell goes idle while the flood lasts.
     let limit = "5/h".parse().expect("a limit");
-    let overflow = Overflow::Shared("50/h".parse().expect("a limit"));
-    let spec = BucketSpec {
-        limit,
-        keyed: true,
-        overflow,
-    };
+    let overflow = Some("50/h".parse().expect("a limit"));
+    let spec = BucketSpec::token_bucket(BucketIdentity(1), limit, overflow);
     let before = resident();
-    let table = Table::new(MEMORY, [spec]).expect("64 MiB");
-    let bucket = &table.buckets()[0];
+    let (table, buckets) = Table::with_buckets(Memory::small(MEMORY), [spec]).expect("64 MiB");
+    let bucket = &buckets[0];
     let clock = SystemClock::new();
     let victims: Vec<_> = (0..100).map(|number| key(u64::MAX - number)).collect();
     for victim in &victims {

@@ -6,18 +6,15 @@
 use loom::sync::Arc;
 use loom::thread;
 use sluicegate_core::{Cost, KeyHash, KeyHasher, PartKind, Secret, Timestamp};
-use sluicegate_state::{BucketSpec, CELL_BYTES, Key, Overflow, Table};
+use sluicegate_state::{BucketIdentity, BucketSpec, Key, Memory, SMALL_CELL_BYTES, Table};
 
 const HOUR: u64 = 3_600_000_000_000;
 
 fn table() -> Arc<Table> {
     let limit = "1/s burst 1".parse().expect("a limit");
-    let spec = BucketSpec {
-        limit,
-        keyed: true,
-        overflow: Overflow::Closed,
-    };
-    Arc::new(Table::new(2 * CELL_BYTES, [spec]).expect("a small table"))
+    let spec = BucketSpec::token_bucket(BucketIdentity(1), limit, None);
+    let memory = Memory::small(2 * SMALL_CELL_BYTES);
+    Arc::new(Table::with_buckets(memory, [spec]).expect("a small table").0)
 }
 
 fn key(number: u64) -> KeyHash {
@@ -30,7 +27,7 @@ fn key(number: u64) -> KeyHash {
 fn passes(table: &Table, number: u64, now: u64) -> bool {
     table
         .charge(
-            &table.buckets()[0],
+            &table.buckets().swap_remove(0),
             Key::Hash(key(number)),
             Cost::ONE,
             Timestamp::from_nanos(now),
@@ -99,16 +96,19 @@ fn two_keys_that_want_the_same_idle_cell_never_both_get_it() {
 #[test]
 fn a_cell_that_changes_its_bucket_is_never_judged_by_the_former_ones_time() {
     loom::model(|| {
-        let spec = |limit: &str, keyed| BucketSpec {
-            limit: limit.parse().expect("a limit"),
+        let spec = |name, limit: &str, keyed| BucketSpec {
             keyed,
-            overflow: Overflow::Closed,
+            ..BucketSpec::token_bucket(BucketIdentity(name), limit.parse().expect("a limit"), None)
         };
         // Two cells are too few to share out, so only one of the buckets asks for a share.
-        let specs = [spec("1/s burst 1", false), spec("700M/s burst 1000", true)];
-        let table = Arc::new(Table::new(2 * CELL_BYTES, specs).expect("a small table"));
+        let specs = [spec(1, "1/s burst 1", false), spec(2, "700M/s burst 1000", true)];
+        let table = Arc::new(
+            Table::with_buckets(Memory::small(2 * SMALL_CELL_BYTES), specs)
+                .expect("a small table")
+                .0,
+        );
         let charge = |table: &Table, bucket: usize, number: u64, now: u64| {
-            let bucket = &table.buckets()[bucket];
+            let bucket = &table.buckets().swap_remove(bucket);
             let standing = table.charge(bucket, Key::Hash(key(number)), Cost::ONE, Timestamp::from_nanos(now));
             (standing.passes(), standing.overflow())
         };

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use hashbrown::HashTable;
 use proptest::prelude::*;
-use sluicegate_core::algorithm::{Tat, TokenBucket};
+use sluicegate_core::algorithm::{Meter, Tat, TokenBucket, WordMeter};
 use sluicegate_core::{Cost, KeyHash, KeyHasher, Limit, PartKind, Secret, Timestamp};
-use sluicegate_state::{Bucket, BucketSpec, CELL_BYTES, Key, Overflow, Table};
+use sluicegate_state::{Bucket, BucketIdentity, BucketSpec, Key, Memory, SMALL_CELL_BYTES, Table};
 
 fn hasher() -> KeyHasher {
     KeyHasher::new(&Secret::from_bytes([42; 32]))
@@ -32,20 +32,17 @@ fn limit(text: &str) -> Limit {
 }
 
 fn one_bucket(cells: usize, rule: &str, overflow: &str) -> Table {
-    let overflow = if overflow == "closed" {
-        Overflow::Closed
-    } else {
-        Overflow::Shared(limit(overflow))
-    };
-    Table::new(
-        cells * CELL_BYTES,
-        [BucketSpec {
-            limit: limit(rule),
-            keyed: true,
-            overflow,
-        }],
-    )
-    .expect("a small table")
+    let overflow = (overflow != "closed").then(|| limit(overflow));
+    let spec = BucketSpec::token_bucket(BucketIdentity(1), limit(rule), overflow);
+    let memory = Memory::small(cells * SMALL_CELL_BYTES);
+    Table::with_buckets(memory, [spec]).expect("a small table").0
+}
+
+fn token_bucket(meter: &Meter) -> &TokenBucket {
+    match meter {
+        Meter::Word(WordMeter::TokenBucket(bucket)) => bucket,
+        _ => unreachable!("the tables here have token buckets only"),
+    }
 }
 
 /// What the table should remember, without a bound: a TAT for each key, and one for the overflow.
@@ -89,13 +86,13 @@ impl<'a> Oracle<'a> {
         };
         let answer = (standing.passes(), standing.remaining(), standing.retry());
         if standing.overflow() {
-            let live = !entry.1.is_idle(self.bucket.meter().tick(now));
+            let live = !entry.1.is_idle(token_bucket(self.bucket.meter()).tick(now));
             prop_assert!(!live, "a key with a live cell was sent to the overflow");
-            let meter = self.bucket.overflow_meter().expect("an overflow that is shared");
+            let meter = token_bucket(self.bucket.overflow_meter().expect("an overflow that is shared"));
             let mut overflow = self.overflow.lock().expect("no panics");
             prop_assert_eq!(answer, decide(meter, &mut overflow));
         } else {
-            prop_assert_eq!(answer, decide(self.bucket.meter(), &mut entry.1));
+            prop_assert_eq!(answer, decide(token_bucket(self.bucket.meter()), &mut entry.1));
         }
         Ok(standing.overflow())
     }
@@ -113,7 +110,7 @@ proptest! {
         steps in proptest::collection::vec((0u64..1 << 32, 0u64..7, 0u64..400), 2_000..6_000),
     ) {
         let table = one_bucket(cells, "10/s burst 5", "100/s burst 50");
-        let bucket = &table.buckets()[0];
+        let bucket = &table.buckets().swap_remove(0);
         let oracle = Oracle::new(bucket);
         let hasher = hasher();
         let universe = table.fill().cells as u64 * 11 / 10;
@@ -139,7 +136,7 @@ fn threads_that_race_for_the_same_fresh_keys_never_make_two_cells_and_never_lose
     const BURST: u64 = 3;
     let hasher = hasher();
     let table = one_bucket(1024, "1/s burst 3", "1/s burst 200");
-    let bucket = &table.buckets()[0];
+    let bucket = &table.buckets().swap_remove(0);
     let universe = table.fill().cells * 11 / 10;
     let barrier = Barrier::new(THREADS);
     for round in 0..60u64 {
@@ -194,7 +191,7 @@ fn threads_that_race_for_the_same_fresh_keys_never_make_two_cells_and_never_lose
 fn a_flood_of_fresh_keys_never_frees_a_drained_client() {
     let hasher = hasher();
     let table = one_bucket(64 * 1024, "1/min burst 5", "10/min burst 50");
-    let bucket = &table.buckets()[0];
+    let bucket = &table.buckets().swap_remove(0);
     let victim = Key::Hash(key(&hasher, u64::MAX));
     let start = Timestamp::from_nanos(1);
     let charge = |key, now| table.charge(bucket, key, Cost::ONE, now);
@@ -216,7 +213,7 @@ fn a_flood_of_fresh_keys_never_frees_a_drained_client() {
 fn a_closed_overflow_refuses_keys_without_a_cell_and_nobody_else() {
     let hasher = hasher();
     let table = one_bucket(16, "1/min", "closed");
-    let bucket = &table.buckets()[0];
+    let bucket = &table.buckets().swap_remove(0);
     let now = Timestamp::from_nanos(1);
     let standings: Vec<_> = (0..200)
         .map(|number| table.charge(bucket, Key::Hash(key(&hasher, number)), Cost::ONE, now))
@@ -240,7 +237,7 @@ fn a_table_takes_at_most_26_bytes_a_key_at_its_first_overflow() {
     for seed in 0..4 {
         let hasher = KeyHasher::new(&Secret::from_bytes([seed; 32]));
         let table = one_bucket(1 << 20, "1/h", "1/h");
-        let bucket = &table.buckets()[0];
+        let bucket = &table.buckets().swap_remove(0);
         let now = Timestamp::from_nanos(1);
         let first = (0..1 << 20).find(|number| {
             table
@@ -258,7 +255,7 @@ fn a_table_takes_at_most_26_bytes_a_key_at_its_first_overflow() {
 fn idle_cells_are_freed_and_live_ones_never() {
     let hasher = hasher();
     let table = one_bucket(4096, "1/s burst 10", "closed");
-    let bucket = &table.buckets()[0];
+    let bucket = &table.buckets().swap_remove(0);
     let start = Timestamp::from_nanos(0);
     for number in 0..1000 {
         // Every other key is drained for ten seconds, the others for one.
@@ -282,13 +279,10 @@ fn idle_cells_are_freed_and_live_ones_never() {
 #[test]
 fn a_flood_of_one_bucket_leaves_another_its_share() {
     let hasher = hasher();
-    let spec = || BucketSpec {
-        limit: limit("1/h"),
-        keyed: true,
-        overflow: Overflow::Closed,
-    };
-    let table = Table::new(8192 * CELL_BYTES, [spec(), spec()]).expect("a small table");
-    let (flooded, quiet) = (&table.buckets()[0], &table.buckets()[1]);
+    let spec = |name| BucketSpec::token_bucket(BucketIdentity(name), limit("1/h"), None);
+    let memory = Memory::small(8192 * SMALL_CELL_BYTES);
+    let (table, buckets) = Table::with_buckets(memory, [spec(1), spec(2)]).expect("a small table");
+    let (flooded, quiet) = (&buckets[0], &buckets[1]);
     let now = Timestamp::from_nanos(1);
     for number in 0..100_000 {
         let _ = table.charge(flooded, Key::Hash(key(&hasher, number)), Cost::ONE, now);

@@ -183,7 +183,7 @@ pub(crate) fn part(flood: FloodPart) -> Result<Flooding, BenchError> {
                 .table()
                 .buckets()
                 .iter()
-                .map(sluicegate_state::Bucket::overflowed)
+                .map(|bucket| bucket.overflowed())
                 .sum();
             Ok(flooding)
         }

@@ -133,17 +133,12 @@ pub(crate) fn part(fill: Fill) -> Result<Filling, BenchError> {
     match who {
         Filled::Sluicegate => {
             let mut ours = Checks::new(allowance, memory)?;
-            let overflowed = |ours: &Checks| {
-                ours.limiter()
-                    .table()
-                    .buckets()
-                    .iter()
-                    .any(|bucket| bucket.overflowed() > 0)
-            };
+            let buckets = ours.limiter().table().buckets();
+            let overflowed = || buckets.iter().any(|bucket| bucket.overflowed() > 0);
             let held = (0..keys)
                 .take_while(|index| {
                     ours.decide(&Client::at(*index));
-                    !overflowed(&ours)
+                    !overflowed()
                 })
                 .count();
             Ok(Filling {

@@ -1,47 +1,87 @@
 //! The table: buckets, the cells that their keys have, and the charging of several of them together.
+//!
+//! ```text
+//!  Charge ──► take ──► reach (which cell, own or overflow) ──► kept (what the algorithm makes of its state)
+//!                        │
+//!         groups: two candidate groups a key       small: two words, one swap
+//!         slots: how cells age, whose they are     wide: four words, one lock each
+//!                                                  slab: the entries of sliding logs
+//! ```
 
 mod bucket;
-mod cells;
+mod generation;
+mod groups;
+mod hold;
+mod kept;
+mod reach;
+mod slab;
+mod slots;
+mod small;
+mod standing;
 mod take;
+mod wide;
 
 use std::fmt;
+use std::sync::Arc;
 
-use sluicegate_core::algorithm::Tick;
-use sluicegate_core::{Cost, KeyHash, Mode, RuleId, Timestamp};
+use sluicegate_core::{KeyHash, Timestamp};
 
-pub use bucket::{BUCKETS_MAX, Bucket, BucketId, BucketSpec, Overflow};
-pub use cells::CELL_BYTES;
-pub use take::{Standing, Taken};
+pub use bucket::{BUCKETS_MAX, Bucket, BucketId, BucketIdentity, BucketSpec, Overflow};
+pub use hold::{HOLDS_MAX, Hold, Holding, Takings};
+pub use reach::Place;
+pub use standing::Standing;
+pub use take::{Charge, Taken, WhenRefused};
 
-use cells::{Ageing, Cells};
+use crate::atomics::Mutex;
+use generation::Generation;
+use groups::GROUP;
+use slab::Slab;
+use slots::Slots;
+use small::{Ageing, SmallCells};
+use wide::WideCells;
+
+/// Bytes of one small cell: tag and state.
+pub const SMALL_CELL_BYTES: usize = 16;
+
+/// Bytes of one wide cell: the tag and three words of state.
+pub const WIDE_CELL_BYTES: usize = 32;
 
 /// Cells, in parts of eight, that all buckets together may own when there are several: placing a key first fails at
 /// two thirds fill, and below this mark practically never, so that what is promised to a bucket can be had.
 const SHARED_FILL_EIGHTHS: usize = 5;
 
+/// How many bytes the parts of a table take at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// For small cells, 16 bytes each: token buckets, leaky buckets, permits.
+    pub small: usize,
+    /// For wide cells, 32 bytes each: windows, logs, and buckets that settle.
+    pub wide: usize,
+    /// For the entries of sliding logs, seven to 128 bytes.
+    pub logs: usize,
+}
+
+impl Memory {
+    /// All of `bytes` for small cells, but for the least that the other parts can have.
+    pub const fn small(bytes: usize) -> Self {
+        Self {
+            small: bytes,
+            wide: 0,
+            logs: 0,
+        }
+    }
+}
+
 /// What a node remembers of all its keys, within a number of bytes fixed when it is made.
 ///
 /// All methods take `&self` and may be called from any number of threads.
 pub struct Table {
-    cells: Cells,
-    buckets: Box<[Bucket]>,
-    /// How many cells several buckets may own together beyond what is kept for each.
-    common: take::Common,
-}
-
-/// One rule's charge for one request.
-#[derive(Debug, Clone, Copy)]
-pub struct Charge {
-    /// Who is told.
-    pub rule: RuleId,
-    /// What is drawn from.
-    pub bucket: BucketId,
-    /// Whose cell of it.
-    pub key: Key,
-    /// How much.
-    pub cost: Cost,
-    /// Whether a refusal counts.
-    pub mode: Mode,
+    small: SmallCells,
+    wide: WideCells,
+    slab: Slab,
+    slots: Slots,
+    /// The buckets of the policy in force, for whoever replaces it.
+    newest: Mutex<Generation>,
 }
 
 /// Whose cell of a bucket.
@@ -56,15 +96,19 @@ pub enum Key {
 /// How full a table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fill {
-    /// Bytes of all cells: what `memory` was rounded down to.
+    /// Bytes of all its parts: what was asked for, rounded down to whole groups and blocks.
     pub bytes: usize,
-    /// Cells there are.
+    /// Cells there are, small and wide.
     pub cells: usize,
     /// Cells that belong to a key, live or not yet found idle.
     pub owned: usize,
+    /// Blocks of the logs' entries, seven entries each.
+    pub log_blocks: usize,
+    /// Blocks that logs have.
+    pub log_blocks_used: usize,
 }
 
-/// Why a table cannot be made.
+/// Why a table, or its next buckets, cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TableError {
@@ -73,10 +117,15 @@ pub enum TableError {
         /// How much was asked for.
         bytes: usize,
     },
-    /// More buckets than [`BUCKETS_MAX`].
+    /// More buckets than [`BUCKETS_MAX`], those included that are being replaced.
     TooManyBuckets {
-        /// How many were asked for.
+        /// How many there would be.
         buckets: usize,
+    },
+    /// A bucket without a limit.
+    NoLimit {
+        /// Its place among the specs.
+        index: usize,
     },
 }
 
@@ -85,6 +134,7 @@ impl fmt::Display for TableError {
         match self {
             Self::NoMemory { bytes } => write!(f, "{bytes} bytes for the table cannot be had"),
             Self::TooManyBuckets { buckets } => write!(f, "{buckets} buckets, of which a table holds {BUCKETS_MAX}"),
+            Self::NoLimit { index } => write!(f, "the bucket at {index} has no limit"),
         }
     }
 }
@@ -92,72 +142,74 @@ impl fmt::Display for TableError {
 impl std::error::Error for TableError {}
 
 impl Table {
-    /// A table whose cells take at most `memory` bytes, with one bucket for each of `specs`, in their order.
+    /// A table whose parts take at most `memory`, but each at least one group or block. It has no buckets yet; see
+    /// [`Table::install`].
     ///
-    /// Beside the cells, a table takes some 10 KiB and 256 bytes a bucket. Memory that was never used costs address space only.
+    /// Beside these parts, a table takes some 90 KiB, and half a KiB for each bucket. Memory that was never used costs address space
+    /// only.
     ///
     /// # Errors
     ///
-    /// If the memory cannot be had, or there are more than [`BUCKETS_MAX`] buckets.
-    pub fn new(memory: usize, specs: impl IntoIterator<Item = BucketSpec>) -> Result<Self, TableError> {
-        let cells = Cells::with_memory(memory).ok_or(TableError::NoMemory { bytes: memory })?;
-        let specs: Vec<_> = specs.into_iter().collect();
-        if specs.len() > BUCKETS_MAX {
-            return Err(TableError::TooManyBuckets { buckets: specs.len() });
-        }
-        let sharers = specs.iter().filter(|spec| spec.keyed).count();
-        let (kept, common) = if sharers < 2 {
-            (cells.count(), usize::MAX)
-        } else {
-            // Half is kept, in equal parts; the other half goes to whoever comes first.
-            let shared = cells.count() / 8 * SHARED_FILL_EIGHTHS;
-            (shared / 2 / sharers, shared / 2)
-        };
-        let buckets = specs
-            .into_iter()
-            .zip(1..)
-            .map(|(spec, number)| Bucket::new(BucketId::from_number(number), &spec, kept))
-            .collect();
+    /// If the memory cannot be had.
+    pub fn new(memory: Memory) -> Result<Self, TableError> {
+        let none = |bytes| TableError::NoMemory { bytes };
         Ok(Self {
-            cells,
-            buckets,
-            common: take::Common::new(common),
+            small: SmallCells::with_memory(memory.small).ok_or(none(memory.small))?,
+            wide: WideCells::with_memory(memory.wide).ok_or(none(memory.wide))?,
+            slab: Slab::with_memory(memory.logs).ok_or(none(memory.logs))?,
+            slots: Slots::new(),
+            newest: Mutex::new(Generation::default()),
         })
     }
 
-    /// The bucket of the spec at the same place; `None` for an id of another table.
-    #[inline]
-    pub fn bucket(&self, id: BucketId) -> Option<&Bucket> {
-        self.buckets.get(id.index())
-    }
-
-    /// The buckets, in the order of their specs.
-    pub fn buckets(&self) -> &[Bucket] {
-        &self.buckets
+    /// A table with its first buckets, in the order of their specs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::new`] and [`Table::install`].
+    pub fn with_buckets(
+        memory: Memory,
+        specs: impl IntoIterator<Item = BucketSpec>,
+    ) -> Result<(Self, Vec<Arc<Bucket>>), TableError> {
+        let table = Self::new(memory)?;
+        let buckets = table.install(specs.into_iter().collect(), Timestamp::ZERO)?;
+        Ok((table, buckets))
     }
 
     /// How full the table is. Counts kept at inserts, so this costs nothing on the way of requests.
     pub fn fill(&self) -> Fill {
-        let owned = self.buckets.iter().map(Bucket::owned).sum();
         Fill {
-            bytes: self.cells.count() * CELL_BYTES,
-            cells: self.cells.count(),
-            owned,
+            bytes: self.small.bytes() + self.wide.bytes() + self.slab.bytes(),
+            cells: self.small.cells() + self.wide.cells(),
+            owned: self.slots.owned(),
+            log_blocks: self.slab.blocks(),
+            log_blocks_used: self.slab.used(),
         }
     }
 
-    /// Frees the idle cells among the next `cells` cells after those of the last call, and tells how many.
+    /// Frees the idle cells among the next `cells` small and as many wide cells after those of the last call, and tells how many.
     ///
     /// Requests find idle cells by themselves where they look; this makes them found elsewhere too, so that counts and
-    /// shares stay true. Takes no lock; about 10 ns a cell.
+    /// shares stay true. Takes no lock but each wide cell's own; about 10 ns a cell.
     pub fn clean(&self, cells: usize, now: Timestamp) -> usize {
         let mut freed = 0;
-        self.cells
-            .clean(cells.div_ceil(cells::GROUP), &At { table: self, now }, |bucket| {
-                freed += 1;
-                self.disown(bucket);
-            });
+        let groups = cells.div_ceil(GROUP);
+        self.small.clean(groups, self.at(now), |bucket| {
+            freed += 1;
+            self.slots.disown(bucket);
+        });
+        self.wide.clean(groups, now, |held| {
+            freed += 1;
+            self.discard(held);
+        });
         freed
+    }
+
+    fn at(&self, now: Timestamp) -> Ageing<'_> {
+        Ageing {
+            slots: &self.slots,
+            now,
+        }
     }
 }
 
@@ -165,21 +217,6 @@ impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table")
             .field("fill", &self.fill())
-            .field("buckets", &self.buckets.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// A table at one moment: tells how old any of its cells is.
-struct At<'a> {
-    table: &'a Table,
-    now: Timestamp,
-}
-
-impl Ageing for At<'_> {
-    #[inline]
-    fn tick(&self, bucket: u16) -> Option<Tick> {
-        let bucket = self.table.buckets.get(usize::from(bucket).checked_sub(1)?)?;
-        Some(bucket.meter().tick(self.now))
     }
 }

@@ -1,394 +1,409 @@
 //! Charging: one cell, or all the cells of a request, or none of them.
 
-use arrayvec::ArrayVec;
-use sluicegate_core::algorithm::{Tat, TokenBucket, Verdict};
-use sluicegate_core::{Cost, Mode, RULES_MAX, Report, Retry, RuleState, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::cells::{Cell, Found, Swap, Tag};
-use super::{At, Bucket, Charge, Key, Table};
-use crate::atomics::{AtomicU64, AtomicUsize, Ordering};
+use arrayvec::ArrayVec;
+use sluicegate_core::algorithm::{Meter, WordMeter};
+use sluicegate_core::{Cost, Mode, RULES_MAX, Report, RuleId, RuleState, Timestamp};
+
+use super::bucket::Bucket;
+use super::hold::{HOLDS_MAX, Hold, Holding, Takings};
+use super::kept::{Act, Demand};
+use super::reach::Target;
+use super::small::Swap;
+use super::standing::Standing;
+use super::{Key, Table};
 use crate::clock::Clock;
 
-/// What is said to a request whose rule has no free cell and a closed overflow: cells are found idle within seconds, and
-/// a shorter wait would only bring the flood back sooner.
-const CLOSED_RETRY: Retry = Retry::After(std::time::Duration::from_secs(1));
+/// One rule's charge for one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Charge<'b> {
+    /// Who is told.
+    pub rule: RuleId,
+    /// What is drawn from.
+    pub bucket: &'b Arc<Bucket>,
+    /// By which of the bucket's limits, counted from the strictest.
+    pub meter: u8,
+    /// Whose cell of it.
+    pub key: Key,
+    /// How much.
+    pub cost: Cost,
+    /// Whether a refusal counts.
+    pub mode: Mode,
+    /// What becomes of the charge once it is made.
+    pub hold: Hold,
+    /// What becomes of it when the request is refused.
+    pub when_refused: WhenRefused,
+}
+
+/// What becomes of a charge when its request is refused, by its own rule or another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenRefused {
+    /// Nothing: the request leaves no trace.
+    Nothing,
+    /// It is made all the same, up to what the limit holds: a penalty for asking.
+    Charge,
+}
 
 /// What became of a request's charges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Taken {
     /// All were taken.
-    All,
+    All {
+        /// How long the request has to wait before it goes on; zero for most.
+        delay: Duration,
+    },
     /// At least one enforced rule refused; everything is as if the request had never come.
     Nothing,
 }
 
-/// Where one key stands in one bucket, after one charge.
-#[derive(Debug, Clone, Copy)]
-#[must_use]
-pub struct Standing<'a> {
-    verdict: Verdict,
-    source: Source<'a>,
-}
-
-/// Which cell answered, and the limit that its verdict is counted in.
-#[derive(Debug, Clone, Copy)]
-enum Source<'a> {
-    /// The key's own.
-    Own(&'a TokenBucket),
-    /// It has none, and the shared one answered.
-    Overflow(&'a TokenBucket),
-    /// It has none, and the overflow is closed.
-    Closed,
-}
-
-impl<'a> Standing<'a> {
-    #[inline]
-    const fn own(meter: &'a TokenBucket, verdict: Verdict) -> Self {
-        Self {
-            verdict,
-            source: Source::Own(meter),
-        }
-    }
-
-    /// Whether the charge fits.
-    #[inline]
-    pub const fn passes(&self) -> bool {
-        self.verdict.passes() && !matches!(self.source, Source::Closed)
-    }
-
-    /// Whether the key found no free cell and met the bucket's overflow.
-    pub const fn overflow(&self) -> bool {
-        matches!(self.source, Source::Overflow(_) | Source::Closed)
-    }
-
-    /// Whole units left.
-    pub const fn remaining(&self) -> u64 {
-        match self.source {
-            Source::Own(meter) | Source::Overflow(meter) => meter.remaining(&self.verdict),
-            Source::Closed => 0,
-        }
-    }
-
-    /// Until the limit is whole again; zero when it is.
-    pub const fn reset_after(&self) -> std::time::Duration {
-        match self.source {
-            Source::Own(meter) | Source::Overflow(meter) => meter.reset_after(&self.verdict),
-            Source::Closed => std::time::Duration::ZERO,
-        }
-    }
-
-    /// `None` if the charge fits, else when it would.
-    pub const fn retry(&self) -> Option<Retry> {
-        match self.source {
-            Source::Own(meter) | Source::Overflow(meter) => meter.retry(&self.verdict),
-            Source::Closed => Some(CLOSED_RETRY),
-        }
-    }
-
-    fn state(&self, charge: &Charge) -> RuleState {
-        RuleState {
-            rule: charge.rule,
-            mode: charge.mode,
-            overflow: self.overflow(),
-            remaining: self.remaining(),
-            reset_after: self.reset_after(),
-            retry: self.retry(),
-        }
-    }
-}
-
-/// Cells that buckets may own beyond those kept for each, over all buckets.
-pub(super) struct Common {
-    /// May fall below zero, and so wrap, for the moment between another thread's two counts.
-    used: AtomicUsize,
-    max: usize,
-}
-
-impl Common {
-    pub(super) fn new(max: usize) -> Self {
-        Self {
-            used: AtomicUsize::new(0),
-            max: max.min(isize::MAX.cast_unsigned()),
-        }
-    }
-
-    /// Counts one more; `false` if there were as many as may be. It is counted all the same, for `give` to undo.
-    fn take(&self) -> bool {
-        self.used.fetch_add(1, Ordering::Relaxed).cast_signed() < self.max.cast_signed()
-    }
-
-    fn give(&self) {
-        self.used.fetch_sub(1, Ordering::Relaxed);
-    }
+/// A charge that was made, and where.
+struct Made<'c, 'b> {
+    charge: &'c Charge<'b>,
+    standing: Standing<'b>,
+    before: u64,
+    written: u64,
 }
 
 impl Table {
-    /// Charges one key of one bucket. Waits for nothing, allocates nothing, and reads no clock.
+    /// Charges one key of one bucket, by its strictest limit. Waits for nothing, allocates nothing, and reads no clock.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
-        reason = "a standing of 48 bytes would be copied twice on its way out"
+        reason = "a standing of 72 bytes would be copied twice on its way out"
     )]
-    pub fn charge<'t>(&'t self, bucket: &'t Bucket, key: Key, cost: Cost, now: Timestamp) -> Standing<'t> {
-        let meter = bucket.meter();
-        let tag = match key {
-            Key::Whole => {
-                return Standing::own(meter, charge_word(&bucket.counts().whole, meter, cost, now));
-            }
-            Key::Hash(hash) => Tag::new(bucket.id().number(), hash),
-        };
-        let tick = meter.tick(now);
-        if let Some(cell) = self.cells.find(tag) {
-            while let Some(tat) = cell.read(tag) {
-                let verdict = meter.decide(tat, tick, cost);
-                if verdict.tat() == tat || matches!(cell.swap(tat, verdict.tat()), Swap::Done) {
-                    return Standing::own(meter, verdict);
+    pub fn charge<'b>(&self, bucket: &'b Bucket, key: Key, cost: Cost, now: Timestamp) -> Standing<'b> {
+        if let (Meter::Word(WordMeter::TokenBucket(meter)), Key::Hash(hash)) = (bucket.meter(), key) {
+            let spot = bucket.spot(hash);
+            let tick = meter.tick(now);
+            if let Some(cell) = self.small.find_cell(spot) {
+                while let Some(state) = cell.read(spot.tag) {
+                    let verdict = meter.decide(tat(state), tick, cost);
+                    let after = verdict.tat().as_u64();
+                    if after == state || matches!(cell.swap(state, after), Swap::Done) {
+                        return Standing::by_bucket(meter, verdict);
+                    }
                 }
             }
         }
-        self.charge_first(bucket, tag, cost, now)
+        self.charge_any(bucket, key, cost, now)
     }
 
-    /// Charges a key that has no cell yet, or whose cell is changing its owner.
+    /// Charges by any algorithm, and a key that has no cell yet.
     #[cold]
-    fn charge_first<'t>(&'t self, bucket: &'t Bucket, tag: Tag, cost: Cost, now: Timestamp) -> Standing<'t> {
-        let meter = bucket.meter();
-        let tick = meter.tick(now);
-        let held = self.cells.stripe(tag);
-        loop {
-            match self.cells.find_or_claim(tag, &At { table: self, now }, &held) {
-                Found::Cell(cell) => {
-                    let Some(tat) = cell.read(tag) else { continue };
-                    let verdict = meter.decide(tat, tick, cost);
-                    if verdict.tat() == tat || matches!(cell.swap(tat, verdict.tat()), Swap::Done) {
-                        return Standing::own(meter, verdict);
-                    }
-                }
-                Found::Free { slot, from } => {
-                    self.disown(from);
-                    let verdict = meter.decide(Tat::UNSEEN, tick, cost);
-                    // Neither a refusal nor a question of cost zero leaves a trace, so neither needs a cell.
-                    if verdict.tat() == Tat::UNSEEN {
-                        slot.free();
-                        return Standing::own(meter, verdict);
-                    }
-                    if !self.own(bucket) {
-                        slot.free();
-                        break;
-                    }
-                    slot.give(tag, verdict.tat());
-                    return Standing::own(meter, verdict);
-                }
-                Found::Full => break,
-            }
-        }
-        drop(held);
-        bucket.counts().count_overflow();
-        match bucket.overflow_meter() {
-            Some(meter) => Standing {
-                verdict: charge_word(&bucket.counts().overflow, meter, cost, now),
-                source: Source::Overflow(meter),
-            },
-            None => Standing {
-                verdict: meter.decide(Tat::UNSEEN, tick, Cost::ZERO),
-                source: Source::Closed,
-            },
-        }
+    fn charge_any<'b>(&self, bucket: &'b Bucket, key: Key, cost: Cost, now: Timestamp) -> Standing<'b> {
+        let target = Target {
+            bucket,
+            meter: 0,
+            key,
+            now,
+        };
+        let (place, acted) = self.charge_state(target, Act::Charge(Demand::of(cost)));
+        Standing::by_answer(place, acted.map(|acted| acted.answer))
     }
 
-    /// Takes all charges, or none, and reports where every rule stands.
+    /// Takes all charges, or none, and reports where every rule stands. What has to be given back or corrected later is added to
+    /// `takings`.
     ///
     /// Every enforced charge is looked at first; if one refuses, nothing is touched. Then they are taken in their order.
     /// If another request was faster at one of them, what was taken before it is given back at once. So the limits
     /// never admit more than they should, though a request may be refused for a charge that is about to be given back.
     /// Shadow charges are taken only after that, and never decide.
     ///
+    /// Where rules make the request wait, it waits the longest of their waits, and its place in every queue is at that time.
+    ///
     /// At most [`RULES_MAX`] charges count; a checked policy has no more.
-    pub fn take(&self, charges: &[Charge], clock: &impl Clock, report: &mut Report) -> Taken {
+    pub fn take(
+        &self,
+        charges: &[Charge<'_>],
+        clock: &impl Clock,
+        report: &mut Report,
+        takings: &mut Takings,
+    ) -> Taken {
         let now = clock.now();
         if let [charge] = charges
-            && charge.mode == Mode::Enforced
+            && charge.is_plain()
         {
-            let Some(bucket) = self.bucket(charge.bucket) else {
-                return Taken::All;
+            let standing = self.charge(charge.bucket, charge.key, charge.cost, now);
+            report.push(charge.state(&standing));
+            return if standing.passes() {
+                Taken::All { delay: Duration::ZERO }
+            } else {
+                Taken::Nothing
             };
-            let standing = self.charge(bucket, charge.key, charge.cost, now);
-            report.push(standing.state(charge));
-            return if standing.passes() { Taken::All } else { Taken::Nothing };
         }
-        let enforced = || {
-            charges
-                .iter()
-                .take(RULES_MAX)
-                .filter(|charge| charge.mode == Mode::Enforced)
-        };
-        for charge in enforced() {
-            if let Some(standing) = self.look(charge, charge.cost, now)
-                && !standing.passes()
-            {
-                self.report_untouched(charges, (charge, standing), now, report);
-                return Taken::Nothing;
-            }
-        }
-        let mut taken = ArrayVec::<(&Charge, Standing<'_>), RULES_MAX>::new();
-        for charge in enforced() {
-            let Some(bucket) = self.bucket(charge.bucket) else {
-                continue;
-            };
-            let standing = self.charge(bucket, charge.key, charge.cost, now);
-            if !standing.passes() {
-                // Time has passed since the charges were made, and may have refilled part of them.
-                let later = clock.now();
-                for (charge, standing) in &taken {
-                    self.give_back(charge, standing, now, later);
-                }
-                self.report_untouched(charges, (charge, standing), now, report);
-                return Taken::Nothing;
-            }
-            taken.push((charge, standing));
-        }
-        let mut taken = taken.iter();
-        for charge in charges.iter().take(RULES_MAX) {
-            let standing = match charge.mode {
-                Mode::Enforced => taken.next().map(|(_, standing)| *standing),
-                Mode::Shadow => self
-                    .bucket(charge.bucket)
-                    .map(|bucket| self.charge(bucket, charge.key, charge.cost, now)),
-            };
-            if let Some(standing) = standing {
-                report.push(standing.state(charge));
-            }
-        }
-        Taken::All
+        let charges = charges.get(..RULES_MAX).unwrap_or(charges);
+        self.take_all(charges, now, clock, report, takings)
     }
 
-    /// What [`Table::charge`] would answer, without a charge; `None` for another table's bucket.
-    fn look(&self, charge: &Charge, cost: Cost, now: Timestamp) -> Option<Standing<'_>> {
-        let bucket = self.bucket(charge.bucket)?;
-        let meter = bucket.meter();
-        let tat = match charge.key {
-            Key::Whole => Tat::from_u64(bucket.counts().whole.load(Ordering::Relaxed)),
-            Key::Hash(hash) => {
-                let tag = Tag::new(bucket.id().number(), hash);
-                self.cells
-                    .find(tag)
-                    .and_then(|cell| cell.read(tag))
-                    .unwrap_or(Tat::UNSEEN)
-            }
-        };
-        Some(Standing::own(meter, meter.decide(tat, meter.tick(now), cost)))
-    }
-
-    /// Reports a refused request: rules that refuse say when they would not, the others what is left untouched.
-    ///
-    /// `refused` is the charge that settled it, with what was seen then: another look might see a charge given back.
-    fn report_untouched(
+    fn take_all(
         &self,
-        charges: &[Charge],
-        (refused, standing): (&Charge, Standing<'_>),
+        charges: &[Charge<'_>],
+        now: Timestamp,
+        clock: &impl Clock,
+        report: &mut Report,
+        takings: &mut Takings,
+    ) -> Taken {
+        let enforced = || charges.iter().filter(|charge| charge.mode == Mode::Enforced);
+        let mut delay = Duration::ZERO;
+        for charge in enforced() {
+            let standing = self.look(charge, charge.cost, now);
+            if !standing.passes() {
+                return self.refuse(charges, (charge, standing), now, report);
+            }
+            delay = delay.max(standing.delay());
+        }
+        let mut made = ArrayVec::<Made<'_, '_>, RULES_MAX>::new();
+        for charge in enforced() {
+            if charge.is_charged_by_another(charges) {
+                continue;
+            }
+            let one = self.make(charge, delay, now);
+            if !one.standing.passes() {
+                self.undo(&made, now, clock);
+                return self.refuse(charges, (charge, one.standing), now, report);
+            }
+            delay = delay.max(one.standing.delay());
+            made.push(one);
+        }
+        if !delay.is_zero() && !self.align(&mut made, &mut delay, now) {
+            self.undo(&made, now, clock);
+            return self.refuse_by_look(charges, now, report);
+        }
+        self.report_taken(charges, made, delay, now, report, takings);
+        Taken::All { delay }
+    }
+
+    /// What [`Table::charge`] would answer, without a charge.
+    fn look<'b>(&self, charge: &Charge<'b>, cost: Cost, now: Timestamp) -> Standing<'b> {
+        if let (Meter::Word(WordMeter::TokenBucket(meter)), Key::Hash(hash)) = (charge.meter(), charge.key) {
+            let spot = charge.bucket.spot(hash);
+            let state = self.small.find_cell(spot).and_then(|cell| cell.read(spot.tag));
+            let verdict = meter.decide(tat(state.unwrap_or(0)), meter.tick(now), cost);
+            return Standing::by_bucket(meter, verdict);
+        }
+        let demand = Demand {
+            cost,
+            reserves: charge.hold == Hold::UntilTheEnd,
+            departs_after: Duration::ZERO,
+        };
+        let acted = self.ask_state(charge.target(now), Act::Ask(demand));
+        Standing::by_answer(super::Place::Own, acted.map(|acted| acted.answer))
+    }
+
+    fn make<'c, 'b>(&self, charge: &'c Charge<'b>, departs_after: Duration, now: Timestamp) -> Made<'c, 'b> {
+        if charge.meter == 0
+            && charge.hold == Hold::No
+            && matches!(charge.meter(), Meter::Word(WordMeter::TokenBucket(_)))
+        {
+            return Made {
+                charge,
+                standing: self.charge(charge.bucket, charge.key, charge.cost, now),
+                before: 0,
+                written: 0,
+            };
+        }
+        let demand = Demand {
+            cost: charge.cost,
+            reserves: charge.hold == Hold::UntilTheEnd,
+            departs_after,
+        };
+        let (place, acted) = self.charge_state(charge.target(now), Act::Charge(demand));
+        Made {
+            charge,
+            standing: Standing::by_answer(place, acted.map(|acted| acted.answer)),
+            before: acted.map_or(0, |acted| acted.before),
+            written: acted.map_or(0, |acted| acted.written),
+        }
+    }
+
+    /// Gives back what was charged at `now`.
+    fn undo(&self, made: &[Made<'_, '_>], now: Timestamp, clock: &impl Clock) {
+        // Time has passed since the charges were made, and may have refilled part of them.
+        let later = clock.now();
+        for one in made {
+            self.withdraw(&one.holding(now), later);
+        }
+    }
+
+    /// Moves the request's place in every queue to the time at which it leaves all of them. `false` if others were too
+    /// fast too often.
+    ///
+    /// All places are taken for the longest wait that was seen beforehand, so there is something to do only if another request
+    /// joined one of the queues in between.
+    fn align(&self, made: &mut [Made<'_, '_>], delay: &mut Duration, now: Timestamp) -> bool {
+        for _ in 0..ALIGN_ROUNDS_MAX {
+            let Some(early) = made
+                .iter_mut()
+                .find(|one| one.charge.queues() && one.standing.delay() < *delay)
+            else {
+                return true;
+            };
+            // The place taken before is free again, unless somebody stands behind it: then it stays empty.
+            self.withdraw(&early.holding(now), now);
+            let again = self.make(early.charge, *delay, now);
+            if !again.standing.passes() {
+                return false;
+            }
+            *delay = (*delay).max(again.standing.delay());
+            *early = again;
+        }
+        made.iter()
+            .all(|one| !one.charge.queues() || one.standing.delay() >= *delay)
+    }
+
+    /// Reports a request that passes, after its shadow charges; keeps what is to be given back later.
+    fn report_taken(
+        &self,
+        charges: &[Charge<'_>],
+        made: ArrayVec<Made<'_, '_>, RULES_MAX>,
+        delay: Duration,
         now: Timestamp,
         report: &mut Report,
+        takings: &mut Takings,
     ) {
-        for charge in charges.iter().take(RULES_MAX) {
-            let standing = if std::ptr::eq(refused, charge) {
-                Some(standing)
+        let mut made = made.into_iter().peekable();
+        for charge in charges {
+            let one = match charge.mode {
+                Mode::Enforced => made.next_if(|one| std::ptr::eq(one.charge, charge)),
+                Mode::Shadow => Some(self.make(charge, Duration::ZERO, now)),
+            };
+            let Some(one) = one else {
+                // Charged by a stricter limit of the same bucket.
+                report.push(charge.state(&self.look(charge, Cost::ZERO, now)));
+                continue;
+            };
+            report.push(charge.state(&one.standing));
+            if !one.standing.passes() {
+                continue;
+            }
+            if charge.hold == Hold::UntilTheEnd {
+                takings.hold(one.holding(now));
+            } else if !delay.is_zero() && charge.mode == Mode::Enforced {
+                takings.queue(one.holding(now));
+            }
+        }
+    }
+
+    /// Refuses by a look at what is there now.
+    #[cold]
+    fn refuse_by_look(&self, charges: &[Charge<'_>], now: Timestamp, report: &mut Report) -> Taken {
+        let enforced = charges.iter().filter(|charge| charge.mode == Mode::Enforced);
+        let looks = enforced.map(|charge| (charge, self.look(charge, charge.cost, now)));
+        match looks.min_by_key(|(_, standing)| standing.passes()) {
+            Some(refused) => self.refuse(charges, refused, now, report),
+            None => Taken::Nothing,
+        }
+    }
+
+    /// Reports a refused request: rules that refuse say when they would not, the others what is left untouched. Rules that
+    /// charge refused requests do so.
+    ///
+    /// `refused` is the charge that settled it, with what was seen then: another look might see a charge given back.
+    fn refuse(
+        &self,
+        charges: &[Charge<'_>],
+        (refused, standing): (&Charge<'_>, Standing<'_>),
+        now: Timestamp,
+        report: &mut Report,
+    ) -> Taken {
+        for charge in charges {
+            if std::ptr::eq(refused, charge) {
+                report.push(charge.state(&standing));
             } else {
                 let standing = self.look(charge, charge.cost, now);
-                let untouched = || self.look(charge, Cost::ZERO, now);
-                standing.filter(|standing| !standing.passes()).or_else(untouched)
-            };
-            if let Some(standing) = standing {
-                report.push(standing.state(charge));
-            }
-        }
-    }
-
-    /// Undoes a charge made at `charged_at`.
-    fn give_back(&self, charge: &Charge, standing: &Standing<'_>, charged_at: Timestamp, now: Timestamp) {
-        let Some(bucket) = self.bucket(charge.bucket) else {
-            return;
-        };
-        let back =
-            |meter: &TokenBucket, tat| meter.give_back(tat, charge.cost, meter.tick(charged_at), meter.tick(now));
-        match (standing.source, charge.key) {
-            (Source::Own(meter), Key::Whole) => update(&bucket.counts().whole, |tat| back(meter, tat)),
-            (Source::Overflow(meter), _) => update(&bucket.counts().overflow, |tat| back(meter, tat)),
-            (Source::Own(meter), Key::Hash(hash)) => {
-                let tag = Tag::new(bucket.id().number(), hash);
-                // A cell that is gone lay idle: all of the charge has refilled meanwhile.
-                while let Some(cell) = self.cells.find(tag) {
-                    let Some(tat) = self.settled(cell, tag) else { break };
-                    if matches!(cell.swap(tat, back(meter, tat)), Swap::Done) {
-                        break;
-                    }
+                if standing.passes() {
+                    report.push(charge.state(&self.look(charge, Cost::ZERO, now)));
+                } else {
+                    report.push(charge.state(&standing));
                 }
             }
-            (Source::Closed, _) => {}
+            if charge.when_refused == WhenRefused::Charge
+                && charge.mode == Mode::Enforced
+                && !charge.is_charged_by_another(charges)
+            {
+                let _ = self.charge_state(charge.target(now), Act::Penalize(charge.cost));
+            }
+        }
+        Taken::Nothing
+    }
+}
+
+/// How often a request tries to get one time of departure from all its queues. Each further round means that yet another
+/// request joined one of them within a microsecond.
+const ALIGN_ROUNDS_MAX: usize = 4 * HOLDS_MAX;
+
+impl<'b> Charge<'b> {
+    fn meter(&self) -> &'b Meter {
+        self.bucket.meter_at(self.meter)
+    }
+
+    fn target(&self, now: Timestamp) -> Target<'b> {
+        Target {
+            bucket: self.bucket,
+            meter: self.meter,
+            key: self.key,
+            now,
         }
     }
 
-    /// The cell's TAT; `None` if it was `tag`'s and is no more. Waits out a change of owner that may yet be undone.
-    fn settled(&self, cell: Cell<'_>, tag: Tag) -> Option<Tat> {
-        if let Some(tat) = cell.read(tag) {
-            return Some(tat);
-        }
-        let held = self.cells.stripe(tag);
-        self.cells.find_settled(tag, &held)
+    /// Whether one swap on one cell is all there is to it.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.mode == Mode::Enforced
+            && self.meter == 0
+            && self.hold == Hold::No
+            && self.when_refused == WhenRefused::Nothing
+            && matches!(self.bucket.meter(), Meter::Word(WordMeter::TokenBucket(_)))
     }
 
-    /// Counts a cell to the bucket; `false` if it has its share.
-    fn own(&self, bucket: &Bucket) -> bool {
-        if bucket.counts().own() < bucket.kept() || self.common.take() {
-            return true;
-        }
-        self.disown(bucket.id().number());
-        false
+    /// Whether the request has to stand in a queue for it.
+    fn queues(&self) -> bool {
+        matches!(self.meter(), Meter::Word(WordMeter::LeakyBucket(_)))
     }
 
-    /// Counts a cell no more to the bucket numbered `bucket`, 0 for an empty cell.
-    ///
-    /// Whoever counts up past what is kept counts the common ones up, and whoever counts down past it counts them down,
-    /// so that the common count always is what all buckets own beyond their kept ones.
-    pub(super) fn disown(&self, bucket: u16) {
-        let Some(bucket) = usize::from(bucket)
-            .checked_sub(1)
-            .and_then(|index| self.buckets.get(index))
-        else {
-            return;
-        };
-        if bucket.counts().disown() > bucket.kept() {
-            self.common.give();
+    /// Whether another enforced charge of the request draws from the same cell by a stricter limit: two that do, charge once.
+    fn is_charged_by_another(&self, charges: &[Charge<'_>]) -> bool {
+        self.bucket.is_shared()
+            && charges.iter().any(|other| {
+                other.mode == Mode::Enforced
+                    && Arc::ptr_eq(other.bucket, self.bucket)
+                    && other.key == self.key
+                    && (other.meter, other.rule) < (self.meter, self.rule)
+            })
+    }
+
+    fn state(&self, standing: &Standing<'_>) -> RuleState {
+        RuleState {
+            rule: self.rule,
+            mode: self.mode,
+            overflow: standing.overflow(),
+            remaining: standing.remaining(),
+            reset_after: standing.reset_after(),
+            retry: standing.retry(),
         }
     }
 }
 
-/// Charges a cell that never changes its owner.
-fn charge_word(word: &AtomicU64, meter: &TokenBucket, cost: Cost, now: Timestamp) -> Verdict {
-    let tick = meter.tick(now);
-    let mut seen = word.load(Ordering::Relaxed);
-    loop {
-        let tat = Tat::from_u64(seen);
-        let verdict = meter.decide(tat, tick, cost);
-        if verdict.tat() == tat {
-            return verdict;
-        }
-        // Relaxed: the word is all that is shared.
-        match word.compare_exchange_weak(seen, verdict.tat().as_u64(), Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => return verdict,
-            Err(now) => seen = now,
+impl Made<'_, '_> {
+    fn holding(&self, charged_at: Timestamp) -> Holding {
+        Holding {
+            rule: self.charge.rule,
+            bucket: Arc::clone(self.charge.bucket),
+            meter: self.charge.meter,
+            key: self.charge.key,
+            place: self.standing.place(),
+            cost: self.charge.cost,
+            hold: self.charge.hold,
+            charged_at,
+            before: self.before,
+            written: self.written,
         }
     }
 }
 
-fn update(word: &AtomicU64, change: impl Fn(Tat) -> Tat) {
-    let mut seen = word.load(Ordering::Relaxed);
-    while let Err(now) = word.compare_exchange_weak(
-        seen,
-        change(Tat::from_u64(seen)).as_u64(),
-        Ordering::Relaxed,
-        Ordering::Relaxed,
-    ) {
-        seen = now;
-    }
+const fn tat(state: u64) -> sluicegate_core::algorithm::Tat {
+    sluicegate_core::algorithm::Tat::from_u64(state)
 }

@@ -5,6 +5,7 @@ mod keys;
 mod outcome;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -13,7 +14,8 @@ use sluicegate_core::{
     Cost, KeyHash, KeyHasher, Limit, Mode, PartKind, RULES_MAX, Reason, Report, Retry, RuleId, RuleState, Secret,
 };
 use sluicegate_state::{
-    AnyClock, BUCKETS_MAX, BucketId, BucketSpec, Charge, Clock, Key, Overflow, Standing, Table, TableError, Taken,
+    AnyClock, BUCKETS_MAX, Bucket, BucketIdentity, BucketSpec, Charge, Clock, Hold, Key, Memory, Standing, Table,
+    TableError, Taken, Takings, WhenRefused,
 };
 
 use crate::address;
@@ -51,7 +53,7 @@ pub struct Limiter {
 struct Rule {
     name: Box<str>,
     id: RuleId,
-    bucket: BucketId,
+    bucket: Arc<Bucket>,
     key: RuleKey,
     enforce: Enforce,
     /// The rule's name under the secret: decides, with the key, for whom the rule is enforced.
@@ -96,18 +98,18 @@ impl Limiter {
             });
         }
         let hasher = KeyHasher::new(secret);
-        let specs = policy.rules.iter().map(|rule| BucketSpec {
-            limit: rate(&rule.limit),
-            keyed: !rule.key.is_empty(),
-            overflow: match &rule.overflow {
-                checked::Overflow::Shared(limit) => Overflow::Shared(rate(limit)),
-                checked::Overflow::Closed => Overflow::Closed,
-            },
+        let specs = (1..).zip(&policy.rules).map(|(name, rule)| {
+            let overflow = match &rule.overflow {
+                checked::Overflow::Shared(limit) => Some(rate(limit)),
+                checked::Overflow::Closed => None,
+            };
+            BucketSpec {
+                keyed: !rule.key.is_empty(),
+                ..BucketSpec::token_bucket(BucketIdentity(name), rate(&rule.limit), overflow)
+            }
         });
-        let table = Table::new(policy.state.memory, specs)?;
-        let numbered = (0..)
-            .zip(table.buckets())
-            .map(|(index, bucket)| (RuleId::new(index), bucket.id()));
+        let (table, buckets) = Table::with_buckets(Memory::small(policy.state.memory), specs)?;
+        let numbered = (0..).zip(buckets).map(|(index, bucket)| (RuleId::new(index), bucket));
         let rules = policy.rules.iter().zip(numbered).map(|(rule, (id, bucket))| Rule {
             name: rule.name.as_str().into(),
             id,
@@ -181,7 +183,7 @@ impl Limiter {
     )]
     pub fn check(&self, rule: RuleId, key: &[u8]) -> Check<'_> {
         let key = self.hasher.key().part(PartKind::Value, key).finish();
-        let bucket = &self.table.buckets()[rule.index()];
+        let bucket = &self.rules[rule.index()].bucket;
         let mode = self.rules[rule.index()].mode(Key::Hash(key));
         let standing = self.table.charge(bucket, Key::Hash(key), Cost::ONE, self.clock.now());
         self.metrics.count_check(rule, RuleOutcome::of(mode, standing.passes()));
@@ -252,7 +254,7 @@ impl Limiter {
     }
 
     fn decide_on(&self, route: Option<RouteId>, request: &Request<'_>) -> Decision {
-        let mut charges = ArrayVec::<Charge, RULES_MAX>::new();
+        let mut charges = ArrayVec::<Charge<'_>, RULES_MAX>::new();
         let route_name = route.map_or("", |route| self.route_name(route));
         let keys = Keys::new(&self.hasher, &self.identity, request, route_name);
         for index in self.rules_on(route) {
@@ -260,18 +262,21 @@ impl Limiter {
             match rule.key.of(&keys) {
                 Ok(key) => charges.push(Charge {
                     rule: rule.id,
-                    bucket: rule.bucket,
+                    bucket: &rule.bucket,
+                    meter: 0,
                     key,
                     cost: Cost::ONE,
                     mode: rule.mode(key),
+                    hold: Hold::No,
+                    when_refused: WhenRefused::Nothing,
                 }),
                 Err(Missing::Skip) => {}
                 Err(Missing::Refuse) => return self.deny_for_missing_key(route, rule.id),
             }
         }
         let mut report = Report::new();
-        match self.table.take(&charges, &self.clock, &mut report) {
-            Taken::All => {
+        match self.table.take(&charges, &self.clock, &mut report, &mut Takings::new()) {
+            Taken::All { .. } => {
                 self.metrics.count(route, RequestOutcome::Allow, report.states());
                 Decision::Allow {
                     admitted: Admitted::new(route),
