@@ -25,6 +25,8 @@ const FILES: &[&str] = &[
     "crates/sluicegate/src/policy/mod.rs",
     // The installation's secret.
     "crates/sluicegate/src/secret.rs",
+    // What a node remembers, across a restart.
+    "crates/sluicegate-state/src/snapshot/file.rs",
 ];
 
 /// Tools of the project and of its tests: they open, measure and wait for what the product must not.

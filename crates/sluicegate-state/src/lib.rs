@@ -18,6 +18,7 @@
 
 mod atomics;
 mod clock;
+pub mod snapshot;
 mod table;
 
 pub use clock::{AnyClock, Clock, ManualClock, SystemClock};
