@@ -14,6 +14,7 @@ pub mod address;
 pub mod limit;
 pub mod mutation;
 pub mod policy;
+pub mod snapshot;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -45,6 +46,11 @@ pub const TARGETS: &[Target] = &[
         name: "policy",
         run: policy::target,
         dictionary: policy::DICTIONARY,
+    },
+    Target {
+        name: "snapshot",
+        run: snapshot::target,
+        dictionary: snapshot::DICTIONARY,
     },
 ];
 

@@ -56,6 +56,11 @@ fn any_text_is_a_policy_or_has_faults_that_can_be_found_read_and_shown() -> io::
     check("policy")
 }
 
+#[test]
+fn any_bytes_are_a_snapshot_that_reads_alike_once_written_again_or_are_refused() -> io::Result<()> {
+    check("snapshot")
+}
+
 /// A target that is only in the list would be built and never run.
 #[test]
 fn every_target_has_a_test_here_and_a_binary() {
