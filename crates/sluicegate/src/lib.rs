@@ -31,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod body;
 mod limiter;
 pub mod metrics;
 pub mod policy;
