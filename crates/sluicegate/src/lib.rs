@@ -43,6 +43,6 @@ mod told;
 pub use limiter::{Admitted, Check, Cleaner, Decision, Limiter, LimiterError, Outcome, Ticket};
 pub use request::{Request, canonical_host};
 pub use route::{PathConflict, RouteId};
-pub use sluicegate_core::{Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
+pub use sluicegate_core::{Cost, Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
 pub use sluicegate_state::{AnyClock, Clock, ManualClock, SystemClock};
 pub use told::Refusal;

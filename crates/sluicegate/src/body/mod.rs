@@ -93,13 +93,13 @@ impl BodyReader {
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ReadFault> {
         let left = usize::try_from(self.bytes_left).unwrap_or(usize::MAX);
         let allowed = bytes.get(..left).unwrap_or(bytes);
-        self.is_too_large |= allowed.len() < bytes.len();
         self.bytes_left -= allowed.len() as u64;
         // What the allowed part says comes first, so that the answer does not depend on how the body was cut into pieces.
         match &mut self.format {
             Format::Json(scanner) => scanner.feed(allowed)?,
             Format::Form(form) => form.feed(allowed)?,
         }
+        self.is_too_large |= allowed.len() < bytes.len();
         self.check_size()
     }
 

@@ -250,12 +250,12 @@ impl Scanner {
         let (length, IsAscii(is_ascii)) = text::plain_run(&bytes[start..]);
         let end = start + length;
         let run = &bytes[start..end];
-        if !is_ascii || self.utf8.is_open() {
-            if let Err(at) = self.utf8.check(run) {
-                // What stands before comes first, so that the fault does not depend on the pieces.
-                self.text_bytes(role, &run[..at])?;
-                return Err(self.malformed(start + at));
-            }
+        if (!is_ascii || self.utf8.is_open())
+            && let Err(at) = self.utf8.check(run)
+        {
+            // What stands before comes first, so that the fault does not depend on the pieces.
+            self.text_bytes(role, &run[..at])?;
+            return Err(self.malformed(start + at));
         }
         self.text_bytes(role, run)?;
         let Some(stop) = bytes.get(end) else {
@@ -299,22 +299,20 @@ impl Scanner {
     #[inline]
     fn number(&mut self, mut number: Number, bytes: &[u8], start: usize) -> Result<usize, ReadFault> {
         let mut end = start;
-        let mut is_over = false;
-        while let Some(byte) = bytes.get(end) {
+        let stop = loop {
+            let Some(byte) = bytes.get(end) else { break None };
             let Some(longer) = number.step(*byte) else {
-                is_over = true;
-                break;
+                break Some(*byte);
             };
             number = longer;
             end += 1;
-        }
+        };
         self.keep(&bytes[start..end])?;
-        if !is_over {
-            self.state = State::Number(number);
-        } else if number.is_whole() {
-            self.close(Kind::Number);
-        } else {
-            return Err(self.malformed(end));
+        match stop {
+            None => self.state = State::Number(number),
+            // What may follow a value: the number in `12x` has not been read, not even by a reader who stops there.
+            Some(b',' | b']' | b'}' | b' ' | b'\n' | b'\t' | b'\r') if number.is_whole() => self.close(Kind::Number),
+            Some(_) => return Err(self.malformed(end)),
         }
         Ok(end)
     }
