@@ -12,6 +12,7 @@ mod check;
 pub mod checked;
 mod fault;
 mod findings;
+mod key;
 mod nearest;
 mod raw;
 mod scalar;

@@ -8,12 +8,14 @@ use std::path::PathBuf;
 use http::Method;
 use http::uri::Authority;
 use ipnet::IpNet;
-use sluicegate_core::Limit;
 
-use super::checked::{Enforce, ForwardedHeader, KEY_PARTS_MAX, KeyPart, OnMissingKey};
+use super::checked::{
+    Align, CostSource, Enforce, ForwardedHeader, KEY_PARTS_MAX, OnMissingKey, OnSuccess, Pointer, SettleSource,
+};
+use super::key::KeyItem;
 use super::scalar::{
-    AddressOrOff, AlgorithmWord, Day, HostPattern, Name, OverflowText, PathPattern, Prose, Size, SizeOrUnbounded, Span,
-    Version, Whole,
+    AddressOrOff, AlgorithmWord, CountWord, Day, FailureSign, HostPattern, LimitText, Name, OverflowText, PathPattern,
+    Percent, Prose, Size, SizeOrUnbounded, Span, SpanOrOff, Truth, Version, Whole,
 };
 use super::shape::{List, Named, OneOrMany, shape};
 
@@ -122,6 +124,8 @@ shape! {
         optional write_stall: Span<100, 3_600_000> = "30s",
         /// How long a client's connection may wait for its next request.
         optional keep_alive: Span<100, 3_600_000> = "75s",
+        /// How long an upgraded connection, such as a WebSocket's, may carry nothing in either direction.
+        optional upgraded_idle: Span<100, 86_400_000> = "5min",
         /// How long an unused connection to an upstream server is kept.
         optional upstream_idle: Span<100, 3_600_000> = "4s",
         /// How long a graceful stop waits for requests under way; 0s does not wait.
@@ -160,13 +164,18 @@ shape! {
 shape! {
     /// What this node remembers, and where.
     StateFields {
-        /// Hard bound of the table of limits, in bytes; about 25 bytes for each key that is remembered.
+        /// Hard bound of what is remembered of clients, in bytes; 25 to 50 bytes for each key, by its algorithm.
         optional memory: Size<MEMORY_MIN, MEMORY_MAX> = "256MiB",
-        /// Folder for the installation secret, seen from the policy file's folder; left out, the secret lasts as long as the process.
+        /// How the memory is divided; by what the rules need unless said.
+        optional split: SplitFields,
+        /// Folder for the installation secret and the snapshot, seen from the policy file's folder; left out, both end with the process.
         optional directory: PathBuf,
+        /// How often what is remembered is written to the folder, so that a restart forgets little; or `off`.
+        optional snapshot_every: SpanOrOff<1_000, 3_600_000> = "10s",
+        /// Most requests that wait in leaky buckets at once, over all rules; one more is refused.
+        optional waiting: Whole<1, 1_000_000> = "10000",
     }
     not offered yet {
-        "snapshot_every": "leave it out; limits begin anew when the process starts",
         "share": "leave it out; each node keeps limits of its own",
     }
 }
@@ -178,6 +187,18 @@ const MEMORY_MIN: u64 = 1 << 20;
 const MEMORY_MAX: u64 = 1 << 40;
 
 shape! {
+    /// How the memory is divided, in percent; the three make 100%.
+    SplitFields {
+        /// For cells of 16 bytes: token buckets, leaky buckets and permits.
+        required small: Percent,
+        /// For cells of 32 bytes: windows, logs, and token buckets that settle, count failures or lock.
+        required wide: Percent,
+        /// For the entries of sliding logs.
+        required logs: Percent,
+    }
+}
+
+shape! {
     /// How the client's address is found.
     IdentityFields {
         /// Networks and addresses whose forwarded header is believed; empty believes nobody.
@@ -186,6 +207,8 @@ shape! {
         optional forwarded_header: ForwardedHeader = "x-forwarded-for",
         /// Bits of an address that make one client.
         optional address_prefix: AddressPrefixFields,
+        /// Most of a request's body that is read for keys and costs; where a rule needs it, a larger one is answered with 413.
+        optional body_bytes: Size<1_024, 1_048_576> = "64KiB",
     }
     not offered yet {
         "api_keys": "leave it out; `key: header.x-api-key` counts by a header, unverified",
@@ -240,14 +263,34 @@ shape! {
     RuleFields {
         /// What clients, metrics and logs call it.
         required name: Name,
-        /// What is counted apart: `ip`, `route`, `method`, `host`, `header.NAME`, or a list that makes one key together; `[]` counts all requests in one.
-        required key: OneOrMany<KeyPart, 0, KEY_PARTS_MAX>,
-        /// How much may pass, as in `100/min`, `10 per 15min`, `5/s burst 10`.
-        required limit: Limit,
+        /// What is counted apart: `ip`, `route`, `method`, `host`, `header.NAME`, `body./MEMBER`, or a list that makes one key together; `[]` counts all requests in one.
+        required key: OneOrMany<KeyItem, 0, KEY_PARTS_MAX>,
+        /// How much may pass, as in `100/min`, `10 per 15min`, `5/s burst 10`; a bare count for concurrency.
+        required limit: LimitText,
         /// Routes it applies to; every request unless said, also one that no route takes in.
         optional routes: OneOrMany<Name, 1, ROUTES_MAX>,
-        /// How requests are counted.
+        /// How the limit is kept.
         optional algorithm: AlgorithmWord = "token_bucket",
+        /// The longest that a request waits in a leaky bucket; one that would wait longer is refused.
+        optional max_wait: Span<1, 60_000> = "1s",
+        /// Units of a leaky bucket's burst that pass without a wait.
+        optional free: Whole<0, { u64::MAX }> = "0",
+        /// Where fixed windows begin: at whole multiples of their length in UTC, or at a key's first request.
+        optional align: Align = "epoch",
+        /// A name for the bucket, so that several rules can draw from one; each rule has its own unless said.
+        optional bucket: Name,
+        /// What a request takes from the limit: a number, `header.NAME`, `body./MEMBER`, or a map that also says how it is put right.
+        optional cost: CostFields = "1",
+        /// Which requests count: every one, or those that failed.
+        optional count: CountWord = "requests",
+        /// How a failure is told: statuses, `response./MEMBER`, `response.header.NAME`; any one of them is enough. 401 and 403 unless said.
+        optional failed_when: OneOrMany<FailureSign, 1, FAILURE_SIGNS_MAX>,
+        /// What a success gives back: its own reservation, or everything (clear). Clear unless said where the key is made of body members alone.
+        optional on_success: OnSuccess,
+        /// What follows when the limit is used up, beside refusals.
+        optional exceed: OneOrMany<StepFields, 1, STEPS_MAX>,
+        /// Whether a request that another rule refuses stays charged here, as a penalty.
+        optional charge_refused: Truth = "false",
         /// What stands in for a part of the key that a request does not have.
         optional on_missing_key: OnMissingKey = "ip",
         /// For which share of the keys a refusal counts; 0% is shadow mode: evaluated and reported only.
@@ -264,15 +307,7 @@ shape! {
         optional review_by: Day,
     }
     not offered yet {
-        "bucket": "leave it out; each rule has a bucket of its own",
-        "charge_refused": "leave it out; a refused request costs nothing",
-        "cost": "leave it out; a request costs 1",
-        "count": "leave it out; every request counts",
-        "exceed": "leave it out; what is above the limit is refused",
-        "failed_when": "leave it out; every request counts",
-        "max_wait": "leave it out; what is above the limit is refused at once",
         "on_store_loss": "leave it out; each node keeps limits of its own",
-        "on_success": "leave it out; every request counts",
         "sharing": "leave it out; each node keeps limits of its own",
         "when": "leave it out; name routes instead",
     }
@@ -280,5 +315,53 @@ shape! {
         "burst": "write it in the limit, as in limit: 5/s burst 10",
         "per": "write it in the limit, as in limit: 10 per 15min",
         "shadow": "write enforce: 0%",
+    }
+}
+
+/// Signs of failure in one rule: the statuses of a range that one would list, and a few members and headers.
+const FAILURE_SIGNS_MAX: usize = 16;
+
+/// Steps in one rule. There is one kind so far, and it may stand once.
+const STEPS_MAX: usize = 4;
+
+shape! {
+    /// What a request takes from the limit.
+    CostFields short for reserve {
+        /// What is taken on the way in: a number, `header.NAME`, or `body./MEMBER`.
+        required reserve: CostSource,
+        /// Units of a request that does not have the attribute.
+        optional default: Whole<0, { u64::MAX }> = "1",
+        /// A larger claim is cut down to so many units; unless said it is taken as it is.
+        optional max: Whole<1, { u64::MAX }>,
+        /// Where the response tells the true cost, `response./MEMBER` or `response.header.NAME`; unless said, what was reserved is the cost.
+        optional settle: SettleSource,
+    }
+}
+
+shape! {
+    /// One thing that follows when a limit is used up.
+    StepFields {
+        /// Refuses the key for so long, from the unit that used the limit up.
+        optional lock: Span<1_000, LOCK_MAX_MS>,
+    }
+    not offered yet {
+        "tighten": "leave it out; a lock is the step there is, as in {lock: 15min}",
+        "challenge": "leave it out; a lock is the step there is, as in {lock: 15min}",
+        "block": "leave it out; a lock is the step there is, as in {lock: 15min}",
+    }
+}
+
+/// The longest lock, 30 days: a longer one is a decision about a person, which a counter should not take.
+const LOCK_MAX_MS: u64 = 30 * 24 * 3_600_000;
+
+shape! {
+    /// A member of the request's body as a part of the key.
+    KeyMemberFields {
+        /// Which member, as a JSON pointer such as `/username`.
+        required body: Pointer,
+        /// Whether blanks around the value are taken away.
+        optional trim: Truth = "false",
+        /// Whether the value is put into lower case.
+        optional lowercase: Truth = "false",
     }
 }

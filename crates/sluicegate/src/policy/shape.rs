@@ -213,10 +213,13 @@ pub(super) fn object(about: &str, fields: &[FieldSchema], short: Option<&str>) -
         let mut schema = field.schema.clone();
         schema["description"] = json!(paragraph(field.about));
         if let Some(default) = field.default {
-            // Numbers are written as such in the file.
-            schema["default"] = default
-                .parse::<u64>()
-                .map_or_else(|_| json!(default), |number| json!(number));
+            // Numbers and truth values are written as such in the file.
+            schema["default"] = match default {
+                "true" | "false" => json!(default == "true"),
+                _ => default
+                    .parse::<u64>()
+                    .map_or_else(|_| json!(default), |number| json!(number)),
+            };
         }
         properties.insert(field.name.to_owned(), schema);
     }

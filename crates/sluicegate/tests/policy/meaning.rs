@@ -1,20 +1,97 @@
 //! What the fields mean, and what is meant where they are left out.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
 use sluicegate::policy::Policy;
 use sluicegate::policy::checked::{
-    Admin, Caps, Deadlines, Enforce, ForwardedHeader, Identity, KeyPart, OnMissingKey, Overflow, RuleLimit, State,
+    Admin, Algorithm, Align, Caps, CostSource, CostSpec, Count, Deadlines, Enforce, FailedWhen, Failures,
+    ForwardedHeader, Gateway, Identity, KeyPart, OnMissingKey, OnSuccess, Overflow, Pointer, Rule, RuleLimit,
+    SettleSource, Split, State, Step,
 };
+use sluicegate_state::Memory;
 
 use crate::{POLICY_DOC, examples, policy};
 
 #[test]
 fn every_field_of_the_documented_policy_means_what_it_says() {
     let policy = policy(examples(POLICY_DOC)[1]);
-    let gateway = policy.gateway.expect("the example has a gateway");
+    the_documented_gateway_means_what_it_says(policy.gateway.as_ref().expect("the example has a gateway"));
+
+    assert_eq!(policy.state.memory, 64 << 20);
+    assert_eq!(policy.state.snapshot_every, Some(Duration::from_secs(30)));
+    assert_eq!(policy.state.waiting, 2_000);
+    let split = Split {
+        small: 50,
+        wide: 40,
+        logs: 10,
+    };
+    assert_eq!(policy.state.split, Some(split));
+    assert_eq!(policy.state.directory.as_deref(), Some(Path::new("./state")));
+    let networks: Vec<String> = policy
+        .identity
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(networks, ["10.0.0.0/8", "2001:db8:1::/48"]);
+    assert_eq!(policy.identity.forwarded_header, ForwardedHeader::XForwardedFor);
+    assert_eq!((policy.identity.v4_prefix, policy.identity.v6_prefix), (32, 64));
+
+    assert_eq!(policy.identity.body_bytes, 128 << 10);
+
+    let [login, chat, item, search, rest] = policy.routes.as_slice() else {
+        unreachable!("five routes")
+    };
+    assert_eq!((chat.path.as_str(), chat.upstream), ("/v1/chat/completions", Some(0)));
+    assert_eq!(
+        (login.name.as_str(), login.methods.as_slice(), login.upstream),
+        ("login", &[Method::POST][..], Some(0))
+    );
+    assert_eq!(
+        (item.path.as_str(), item.methods.len(), item.hosts.len()),
+        ("/items/{id}", 0, 0)
+    );
+    assert_eq!(
+        (search.hosts.as_slice(), search.upstream),
+        (&["search.example.com".to_owned()][..], Some(1))
+    );
+    assert_eq!((rest.path.as_str(), rest.upstream), ("/{*rest}", Some(0)));
+
+    let [everyone, per_client, login, per_api_key, later @ ..] = policy.rules.as_slice() else {
+        unreachable!("four rules and more")
+    };
+    the_documented_algorithms_and_costs_mean_what_they_say(later);
+    assert_eq!(
+        (everyone.key.len(), everyone.limit.to_string()),
+        (0, "10000/s burst 20000".to_owned())
+    );
+    assert_eq!(
+        everyone.rationale.as_deref(),
+        Some("the load test of October saturated at 14k/s")
+    );
+    assert_eq!(everyone.owner.as_deref(), Some("platform team"));
+    assert_eq!(everyone.review_by.as_deref(), Some("2027-03-01"));
+    assert_eq!((per_client.routes.len(), per_client.enforce), (0, Enforce::ALL));
+    let ten_times = RuleLimit::Rate("10000/min burst 1000".parse().expect("a limit"));
+    assert_eq!(
+        (&per_client.key[..], &per_client.overflow),
+        (&[KeyPart::Ip][..], &Overflow::Shared(ten_times))
+    );
+    assert_eq!(
+        (login.routes.as_slice(), &login.overflow),
+        (&[0][..], &Overflow::Closed)
+    );
+    assert_eq!(login.description.as_deref(), Some("slows down guessing"));
+    assert_eq!(per_api_key.routes, [2, 3]);
+    assert_eq!(per_api_key.key, [KeyPart::Header(HeaderName::from_static("x-api-key"))]);
+    assert_eq!(per_api_key.on_missing_key, OnMissingKey::Ip);
+    assert_eq!(Some(per_api_key.enforce), Enforce::percent(10));
+}
+
+fn the_documented_gateway_means_what_it_says(gateway: &Gateway) {
     assert_eq!(
         gateway
             .listen
@@ -50,69 +127,164 @@ fn every_field_of_the_documented_policy_means_what_it_says() {
             ..Caps::default()
         }
     );
+}
 
-    assert_eq!(policy.state.memory, 64 << 20);
-    assert_eq!(policy.state.directory.as_deref(), Some(Path::new("./state")));
-    let networks: Vec<String> = policy
-        .identity
-        .trusted_proxies
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(networks, ["10.0.0.0/8", "2001:db8:1::/48"]);
-    assert_eq!(policy.identity.forwarded_header, ForwardedHeader::XForwardedFor);
-    assert_eq!((policy.identity.v4_prefix, policy.identity.v6_prefix), (32, 64));
-
-    let [login, item, search, rest] = policy.routes.as_slice() else {
-        unreachable!("four routes")
+fn the_documented_algorithms_and_costs_mean_what_they_say(rules: &[Rule]) {
+    let pointer = |text| Pointer::parse(text).expect("a pointer");
+    let [failures, tokens, streams, pace, searches, items, daily] = rules else {
+        unreachable!("seven rules")
     };
-    assert_eq!(
-        (login.name.as_str(), login.methods.as_slice(), login.upstream),
-        ("login", &[Method::POST][..], Some(0))
-    );
-    assert_eq!(
-        (item.path.as_str(), item.methods.len(), item.hosts.len()),
-        ("/items/{id}", 0, 0)
-    );
-    assert_eq!(
-        (search.hosts.as_slice(), search.upstream),
-        (&["search.example.com".to_owned()][..], Some(1))
-    );
-    assert_eq!((rest.path.as_str(), rest.upstream), ("/{*rest}", Some(0)));
-
-    let [everyone, per_client, login, per_api_key] = policy.rules.as_slice() else {
-        unreachable!("four rules")
+    let username = KeyPart::Body {
+        pointer: pointer("/username"),
+        trim: true,
+        lowercase: true,
     };
+    assert_eq!(failures.key, [username]);
+    let counted = Failures {
+        failed_when: FailedWhen {
+            statuses: vec![401, 403],
+            members: vec![pointer("/error")],
+            headers: Vec::new(),
+        },
+        on_success: OnSuccess::Clear,
+    };
+    assert_eq!(failures.count, Count::Failures(counted));
+    assert_eq!(failures.exceed, [Step::Lock(Duration::from_mins(15))]);
+    assert!(failures.holds() && failures.needs_settling_cell() && failures.reads_body());
+
+    let cost = CostSpec {
+        reserve: CostSource::Body(pointer("/max_tokens")),
+        default: 500,
+        max: Some(8_000),
+        settle: Some(SettleSource::Body(pointer("/usage/total_tokens"))),
+    };
+    assert_eq!(tokens.cost, cost);
     assert_eq!(
-        (everyone.key.len(), everyone.limit.to_string()),
-        (0, "10000/s burst 20000".to_owned())
+        tokens.request_members().map(Pointer::as_str).collect::<Vec<_>>(),
+        ["/max_tokens"]
     );
     assert_eq!(
-        everyone.rationale.as_deref(),
-        Some("the load test of October saturated at 14k/s")
+        tokens.response_members().map(Pointer::as_str).collect::<Vec<_>>(),
+        ["/usage/total_tokens"]
     );
-    assert_eq!(everyone.owner.as_deref(), Some("platform team"));
-    assert_eq!(everyone.review_by.as_deref(), Some("2027-03-01"));
-    assert_eq!((per_client.routes.len(), per_client.enforce), (0, Enforce::ALL));
-    let ten_times = RuleLimit::Rate("10000/min burst 1000".parse().expect("a limit"));
+
+    let permits = |count| RuleLimit::AtOnce(NonZeroU64::new(count).expect("not zero"));
     assert_eq!(
-        (&per_client.key[..], &per_client.overflow),
-        (&[KeyPart::Ip][..], &Overflow::Shared(ten_times))
+        (streams.algorithm, streams.limit),
+        (Algorithm::Concurrency, permits(20))
     );
+    assert_eq!(streams.overflow, Overflow::Shared(permits(200)));
+    assert!(streams.holds() && !streams.settles() && !streams.reads_body());
+
+    let queue = Algorithm::LeakyBucket {
+        max_wait: Duration::from_secs(2),
+        free: 10,
+    };
+    assert_eq!((pace.algorithm, pace.charge_refused), (queue, true));
+    assert!(!pace.holds());
+
+    assert_eq!((searches.bucket_name(), items.bucket_name()), ("reads", "reads"));
     assert_eq!(
-        (login.routes.as_slice(), &login.overflow),
-        (&[0][..], &Overflow::Closed)
+        (&searches.cost, &items.cost),
+        (&CostSpec::fixed(5), &CostSpec::fixed(1))
     );
-    assert_eq!(login.description.as_deref(), Some("slows down guessing"));
-    assert_eq!(per_api_key.routes, [1, 2]);
-    assert_eq!(per_api_key.key, [KeyPart::Header(HeaderName::from_static("x-api-key"))]);
-    assert_eq!(per_api_key.on_missing_key, OnMissingKey::Ip);
-    assert_eq!(Some(per_api_key.enforce), Enforce::percent(10));
+    // One bucket has one overflow: the first rule's, also where it follows from its burst.
+    assert_eq!(items.overflow, searches.overflow);
+
+    assert_eq!(daily.algorithm, Algorithm::FixedWindow { align: Align::Epoch });
+    assert_eq!(daily.limit.to_string(), "20000/d");
+    assert_eq!(
+        (daily.bucket_name(), daily.cost.clone()),
+        ("daily", CostSpec::default())
+    );
+    assert_eq!((&daily.count, daily.exceed.len()), (&Count::Requests, 0));
+}
+
+#[test]
+fn a_success_clears_accounts_and_returns_what_it_took_elsewhere() {
+    let on_success = |fields: &str| {
+        let text = format!("version: 1\nrules: [{{ name: a, limit: 5/h, count: failures, {fields} }}]\n");
+        match policy(&text).rules.remove(0).count {
+            Count::Failures(failures) => failures.on_success,
+            Count::Requests => unreachable!("it counts failures"),
+        }
+    };
+    for (fields, expected) in [
+        ("key: body./username", OnSuccess::Clear),
+        ("key: [body./tenant, body./username]", OnSuccess::Clear),
+        ("key: [ip, body./username]", OnSuccess::Return),
+        ("key: ip", OnSuccess::Return),
+        ("key: header.x-user", OnSuccess::Return),
+        ("key: []", OnSuccess::Return),
+        ("key: ip, on_success: clear", OnSuccess::Clear),
+        ("key: body./username, on_success: return", OnSuccess::Return),
+    ] {
+        assert_eq!(on_success(fields), expected, "{fields}");
+    }
+}
+
+#[test]
+fn the_same_member_read_by_many_rules_is_read_once() {
+    let rules = (0..16).map(|number| {
+        let on = if number % 2 == 0 { "" } else { ", routes: r" };
+        format!(
+            "  - {{ name: r{number}, key: body./m{}, limit: 9/s{on} }}\n",
+            number % 4
+        )
+    });
+    let rules = rules.collect::<Vec<_>>().concat();
+    let text = format!("version: 1\nroutes: [{{ name: r, path: /r }}]\nrules:\n{rules}");
+    assert_eq!(policy(&text).rules.len(), 16);
+}
+
+#[test]
+fn memory_is_divided_by_what_the_rules_need() {
+    let split = |rules: &[&str]| {
+        let rules = rules
+            .iter()
+            .enumerate()
+            .map(|(number, fields)| format!("  - {{ name: r{number}, {fields} }}\n"));
+        let rules = rules.collect::<Vec<_>>().concat();
+        let text = format!("version: 1\nstate: {{ memory: 160MiB }}\nrules:\n{rules}");
+        let policy = policy(&text);
+        let Memory { small, wide, logs } = policy.state.divide(&policy.rules);
+        assert!(small + wide + logs <= policy.state.memory);
+        [small, wide, logs].map(|bytes| bytes >> 20)
+    };
+    let bucket = "key: ip, limit: 1/s";
+    let window = "key: ip, limit: 1/s, algorithm: sliding_window";
+    let log = "key: ip, limit: 1/s, algorithm: sliding_log";
+    let permits = "key: ip, limit: 1, algorithm: concurrency";
+    let failures = "key: ip, limit: 1/s, count: failures";
+    assert_eq!(split(&[bucket]), [140, 10, 10]);
+    assert_eq!(split(&[bucket, permits]), [140, 10, 10]);
+    assert_eq!(split(&[window]), [10, 140, 10]);
+    assert_eq!(split(&[failures]), [10, 140, 10]);
+    assert_eq!(split(&[bucket, window]), [75, 75, 10]);
+    assert_eq!(split(&[log]), [10, 100, 50]);
+    assert_eq!(split(&[bucket, log]), [64, 64, 32]);
+    // One cell outside of the tables needs no room in them.
+    assert_eq!(split(&["key: [], limit: 1/s, algorithm: fixed_window"]), [140, 10, 10]);
+    // One rule that settles makes its bucket settle, and with it the other's cells.
+    let shared = "key: ip, limit: 9/s, bucket: b, cost: { reserve: 1, settle: response.header.x-cost }, routes: a";
+    let text = format!(
+        "version: 1\nstate: {{ memory: 160MiB }}\nroutes: [{{ name: a, path: /a }}, {{ name: b, path: /b }}]\n\
+         rules:\n  - {{ name: a, {shared} }}\n  - {{ name: b, key: ip, limit: 9/s, bucket: b, routes: b }}\n"
+    );
+    let both = policy(&text);
+    assert_eq!(both.state.divide(&both.rules).wide >> 20, 140);
+    let said = policy(
+        "version: 1\nstate: { memory: 100MiB, split: { small: 20%, wide: 70%, logs: 10% } }\nrules:\n  - { name: a, key: ip, limit: 1/s }\n",
+    );
+    let Memory { small, wide, logs } = said.state.divide(&said.rules);
+    assert_eq!([small, wide, logs].map(|bytes| (bytes + (1 << 19)) >> 20), [20, 70, 10]);
 }
 
 #[test]
 fn what_is_left_out_has_its_documented_default() {
     let policy = policy("version: 1\nrules: [{ name: a, key: [], limit: 1/s }]\n");
+    assert_eq!(policy.state.snapshot_every, None);
+    assert_eq!(policy.rules[0].algorithm, Algorithm::TokenBucket);
     assert!(policy.gateway.is_none() && policy.routes.is_empty());
     assert_eq!(policy.admin.listen, Admin::default().listen);
     assert_eq!(policy.state.memory, State::default().memory);

@@ -1,7 +1,7 @@
 //! Documents, schema and reader say the same.
 
 use serde_json::Value;
-use sluicegate::policy::checked::{Admin, Caps, Deadlines, Enforce, Identity, OnMissingKey, State};
+use sluicegate::policy::checked::{Admin, Caps, Deadlines, Identity, SNAPSHOT_EVERY, State};
 use sluicegate::policy::{Policy, schema};
 
 use crate::{IDENTITY_DOC, POLICY_DOC, examples, policy, read};
@@ -27,10 +27,22 @@ fn the_schema_refuses_what_the_reader_refuses_by_form() {
         "version: 1\nrule: []",
         "version: 1\nrules: { name: a }",
         "version: 1\nrules: [{ name: a, key: ip }]",
-        "version: 1\nrules: [{ name: a, key: ip, limit: 5 }]",
+        "version: 1\nrules: [{ name: a, key: ip, limit: 5.5 }]",
         "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, shadow: true }]",
         "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, algorithm: gcra }]",
         "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, routes: [] }]",
+        "version: 1\nrules: [{ name: a, key: ip, limit: 0, algorithm: concurrency }]",
+        "version: 1\nrules: [{ name: a, key: { trim: true }, limit: 1/s }]",
+        "version: 1\nrules: [{ name: a, key: { body: /a, trim: 1 }, limit: 1/s }]",
+        "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, cost: { default: 5 } }]",
+        "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, cost: -1 }]",
+        "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, count: errors }]",
+        "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, count: failures, failed_when: 503 }]",
+        "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, exceed: [] }]",
+        "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, exceed: { block: 1min } }]",
+        "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, charge_refused: 1 }]",
+        "version: 1\nstate: { split: { small: 50%, wide: 50% } }",
+        "version: 1\nstate: { waiting: 0 }",
         "version: 1\nstate: { memory: 5 }",
         "version: 1\nidentity: { address_prefix: { v6: 129 } }",
         "version: 1\ngateway: { listen: 0.0.0.0:1 }",
@@ -85,12 +97,11 @@ fn the_defaults_that_the_schema_names_are_the_defaults() {
             .concat()
     };
     let section = |name: &str| defaults(&format!("/properties/{name}/properties"));
-    let rule = defaults("/properties/rules/items/properties");
     let said = policy(&format!(
-        "version: 1\nadmin: {{ {} }}\nstate: {{ {} }}\n\
+        "version: 1\nadmin: {{ {} }}\nstate: {{ directory: s, {} }}\n\
          identity: {{ trusted_proxies: 10.0.0.1, {} address_prefix: {{ {} }} }}\n\
          gateway:\n  listen: 0.0.0.0:80\n  upstreams: {{ a: {{ servers: a:1 }} }}\n  deadlines: {{ {} }}\n  caps: {{ {} }}\n\
-         rules: [{{ name: a, key: ip, limit: 1/s, {rule} }}]\n",
+         rules: []\n",
         section("admin"),
         section("state"),
         section("identity"),
@@ -104,16 +115,51 @@ fn the_defaults_that_the_schema_names_are_the_defaults() {
         (Deadlines::default(), Caps::default())
     );
     assert_eq!(
-        (said.admin.listen, said.state.memory),
-        (Admin::default().listen, State::default().memory)
+        (said.admin.listen, said.state.memory, said.state.waiting),
+        (
+            Admin::default().listen,
+            State::default().memory,
+            State::default().waiting
+        )
     );
+    assert_eq!(said.state.snapshot_every, Some(SNAPSHOT_EVERY));
     assert_eq!(said.identity.forwarded_header, Identity::default().forwarded_header);
-    let prefixes = |identity: &Identity| (identity.v4_prefix, identity.v6_prefix);
-    assert_eq!(prefixes(&said.identity), prefixes(&Identity::default()));
-    assert_eq!(
-        (said.rules[0].on_missing_key, said.rules[0].enforce),
-        (OnMissingKey::Ip, Enforce::ALL)
-    );
+    let numbers = |identity: &Identity| (identity.v4_prefix, identity.v6_prefix, identity.body_bytes);
+    assert_eq!(numbers(&said.identity), numbers(&Identity::default()));
+}
+
+#[test]
+fn a_rule_that_says_its_defaults_is_the_rule_that_does_not() {
+    let schema = schema();
+    let defaults = |path: &str| {
+        let fields = schema.pointer(path).and_then(Value::as_object).expect("fields").iter();
+        fields
+            .filter_map(|(name, field)| Some((name.clone(), field.get("default")?.clone())))
+            .collect::<Vec<_>>()
+    };
+    let check = |fields: &str, more: &str| {
+        let rule = |fields: &str| {
+            let text = format!("version: 1\nrules: [{{ name: a, key: ip, limit: 5/s, {fields} }}]\n");
+            format!("{:?}", policy(&text).rules)
+        };
+        assert_eq!(rule(&format!("{fields}{more}")), rule(fields), "{fields}{more}");
+    };
+    let of_rule = defaults("/properties/rules/items/properties");
+    assert!(of_rule.len() >= 9, "{of_rule:?}");
+    for (name, default) in of_rule {
+        let knows_it = match name.as_str() {
+            "max_wait" | "free" => "algorithm: leaky_bucket, ",
+            "align" => "algorithm: fixed_window, ",
+            _ => "",
+        };
+        check(knows_it, &format!("{name}: {default}, "));
+    }
+    for (name, default) in defaults("/properties/rules/items/properties/cost/anyOf/1/properties") {
+        let cost = |more: &str| format!("cost: {{ reserve: header.x-cost{more} }}");
+        let text = |cost: &str| format!("version: 1\nrules: [{{ name: a, key: ip, limit: 5/s, {cost} }}]\n");
+        let said = policy(&text(&cost(&format!(", {name}: {default}"))));
+        assert_eq!(said.rules[0].cost, policy(&text(&cost(""))).rules[0].cost, "{name}");
+    }
 }
 
 /// Where `value` is not what the schema asks for. Knows the keywords that our schema uses, patterns aside, and no others.
@@ -123,7 +169,10 @@ fn mismatch(schema: &Value, value: &Value, place: &str) -> Option<String> {
     for (keyword, asked) in schema.as_object().expect("a schema") {
         let found = match keyword.as_str() {
             "type" => match (asked.as_str().expect("a type"), value) {
-                ("object", Value::Object(_)) | ("array", Value::Array(_)) | ("string", Value::String(_)) => None,
+                ("object", Value::Object(_))
+                | ("array", Value::Array(_))
+                | ("string", Value::String(_))
+                | ("boolean", Value::Bool(_)) => None,
                 ("integer", Value::Number(number)) if number.is_u64() => None,
                 _ => no("type"),
             },

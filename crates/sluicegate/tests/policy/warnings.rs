@@ -61,6 +61,116 @@ fn a_rule_by_what_a_client_types_needs_one_by_address_beside_it() {
 }
 
 #[test]
+fn a_cost_that_a_client_names_needs_a_rule_beside_it_that_counts() {
+    let rule = "  - { name: a, key: ip, limit: 9/s, cost: header.x-cost }\n";
+    let zero = &[("rules[0].cost", "sends 0 as `header.x-cost`")];
+    check_warnings(&format!("rules:\n{rule}"), zero);
+    check_warnings(
+        &format!("rules:\n{rule}  - {{ name: b, key: ip, limit: 9/s, enforce: 0% }}\n"),
+        zero,
+    );
+    check_warnings(
+        &format!("rules:\n{rule}  - {{ name: b, key: ip, limit: 9/s, cost: header.y }}\n"),
+        &[zero[0], ("rules[1].cost", "sends 0 as `header.y`")],
+    );
+    check_warnings(&format!("rules:\n{rule}  - {{ name: b, key: [], limit: 9/s }}\n"), &[]);
+    let settled = rule.replace(
+        "header.x-cost",
+        "{ reserve: header.x-cost, settle: response.header.x-cost }",
+    );
+    check_warnings(&format!("rules:\n{settled}"), &[]);
+    check_warnings(
+        &format!(
+            "rules:\n{}",
+            settled.replace("reserve: header.x-cost", "reserve: header.x-cost, max: 10")
+        ),
+        &[("rules[0].cost.max", "a claim above 9 never passes")],
+    );
+}
+
+#[test]
+fn what_an_account_s_lock_does_to_its_owner_is_said_until_the_policy_says_why() {
+    let check = |fields: &str, expected: &[(&str, &str)]| {
+        let routes = "routes: [{ name: a, path: /a }]";
+        check_warnings(
+            &format!("{routes}\nrules: [{{ name: a, routes: a, limit: 5/h, {fields} }}]\n"),
+            expected,
+        );
+    };
+    let account = "key: body./user, count: failures";
+    check(
+        account,
+        &[(
+            "rules[0].key",
+            "with 5 failed attempts whoever knows another's `body./user` keeps its owner out",
+        )],
+    );
+    check(
+        &format!("{account}, exceed: {{ lock: 90min }}"),
+        &[("rules[0].key", "keeps its owner out for 90min")],
+    );
+    check(&format!("{account}, rationale: there is a mail"), &[]);
+    check("key: [ip, body./user], count: failures", &[]);
+    check("key: ip, count: failures, exceed: { lock: 1h }", &[]);
+    check(
+        "key: [], exceed: { lock: 1h }",
+        &[("rules[0].key", "keeps everybody out for 1h")],
+    );
+}
+
+#[test]
+fn what_an_algorithm_s_name_does_not_tell_is_told() {
+    let check = |fields: &str, expected: &[(&str, &str)]| {
+        check_warnings(&format!("rules: [{{ name: a, key: ip, {fields} }}]\n"), expected);
+    };
+    check(
+        "limit: 10/s, algorithm: fixed_window",
+        &[("rules[0].algorithm", "up to 20 may pass within a moment")],
+    );
+    check("limit: 10/s, algorithm: fixed_window, rationale: a contract", &[]);
+    check("limit: 10/s, algorithm: sliding_window", &[]);
+    check(
+        "limit: 10/s, algorithm: sliding_window, count: failures",
+        &[("rules[0].algorithm", "nearly twice the count")],
+    );
+    check("limit: 10/s, algorithm: sliding_log", &[]);
+    // Nine wait behind the first, the last of them for 900 ms.
+    check("limit: 10/s, algorithm: leaky_bucket", &[]);
+    check("limit: 10/s, algorithm: leaky_bucket, max_wait: 900ms", &[]);
+    check(
+        "limit: 10/s, algorithm: leaky_bucket, max_wait: 901ms",
+        &[("rules[0].max_wait", "no request ever waits longer than 900ms")],
+    );
+    check(
+        "limit: 10/s, algorithm: leaky_bucket, max_wait: 900ms, free: 4",
+        &[("rules[0].max_wait", "no request ever waits longer than 500ms")],
+    );
+    check(
+        "limit: 10/s burst 100, algorithm: leaky_bucket",
+        &[("rules[0].limit", "of a burst of 100 only 11 ever pass at once")],
+    );
+    check("limit: 10/s burst 100, algorithm: leaky_bucket, max_wait: 9900ms", &[]);
+}
+
+#[test]
+fn a_rule_that_reads_the_body_of_every_request_is_warned_of() {
+    let check = |rule: &str, expected: &[(&str, &str)]| {
+        check_warnings(
+            &format!(
+                "routes: [{{ name: a, path: /a }}]\nrules:\n  - {{ name: a, key: ip, limit: 9/s }}\n  - {{ name: b, limit: 9/s, {rule} }}\n"
+            ),
+            expected,
+        );
+    };
+    check("key: body./a", &[("rules[1].key", "the body of every request")]);
+    check(
+        "key: ip, cost: body./n",
+        &[("rules[1].cost", "the body of every request")],
+    );
+    check("key: body./a, routes: a", &[]);
+}
+
+#[test]
 fn what_weakens_a_policy_is_warned_of() {
     check_warnings("", &[("rules", "no rules")]);
     check_warnings("rules: []\n", &[("rules", "no rules")]);

@@ -121,7 +121,7 @@ fn check_deadlines(raw: DeadlinesFields) -> Deadlines {
         response_body_idle: or(raw.response_body_idle, default.response_body_idle),
         write_stall: or(raw.write_stall, default.write_stall),
         keep_alive: or(raw.keep_alive, default.keep_alive),
-        upgraded_idle: default.upgraded_idle,
+        upgraded_idle: or(raw.upgraded_idle, default.upgraded_idle),
         upstream_idle: or(raw.upstream_idle, default.upstream_idle),
         drain: or(raw.drain, default.drain),
     }

@@ -1,18 +1,18 @@
-//! Rules: that their names are their own, that the routes they name exist, and that no request meets too many.
+//! Rules: that their names are their own, and that the routes they name exist.
 
 use std::collections::HashMap;
-use std::num::NonZeroU64;
 
-use sluicegate_core::RULES_MAX;
-
-use super::super::checked::{Algorithm, CostSpec, Count, Enforce, KeyPart, OnMissingKey, Overflow, Rule, RuleLimit};
+use super::super::checked::{Enforce, KeyPart, OnMissingKey, Overflow, Rule};
 use super::super::fault::quoted;
 use super::super::findings::{Findings, Located, Spot};
+use super::super::key::KeyItem;
 use super::super::nearest::nearest;
 use super::super::raw::RuleFields;
-use super::super::scalar::{AlgorithmWord, Name, OverflowText};
+use super::super::scalar::Name;
 use super::super::shape::{Field, List, OneOrMany};
+use super::load::Load;
 use super::routes::Routes;
+use super::{buckets, costs, limits};
 
 /// The file's rules, each with its spots for advice.
 pub(super) struct Rules {
@@ -27,17 +27,65 @@ pub(super) struct Rules {
 pub(super) struct Entry {
     /// `None` where the rule has faults.
     pub(super) rule: Option<Rule>,
-    /// Its key's place, else its own.
-    pub(super) key_spot: Spot,
-    /// The place of `on_missing_key`, if the file says it.
-    pub(super) on_missing_key_spot: Option<Spot>,
-    /// The place of `enforce`, else the rule's own.
-    pub(super) enforce_spot: Spot,
+    pub(super) spots: Spots,
+    /// Whether its limit says a burst.
+    pub(super) says_burst: bool,
+}
+
+/// Where a rule's fields stand; the rule's own place stands in for a field that is not there, unless it is `None`.
+pub(super) struct Spots {
+    pub(super) rule: Spot,
+    pub(super) key: Spot,
+    pub(super) limit: Spot,
+    pub(super) algorithm: Spot,
+    pub(super) bucket: Spot,
+    pub(super) cost: Spot,
+    pub(super) count: Spot,
+    pub(super) exceed: Spot,
+    pub(super) enforce: Spot,
+    pub(super) on_missing_key: Option<Spot>,
+    pub(super) max_wait: Option<Spot>,
+    pub(super) overflow: Option<Spot>,
+}
+
+impl Spots {
+    fn of(raw: &RuleFields, rule: Spot) -> Self {
+        fn spot<T>(field: &Field<T>) -> Option<Spot> {
+            field.as_ref().map(|field| field.spot)
+        }
+        Self {
+            rule,
+            key: spot(&raw.key).unwrap_or(rule),
+            limit: spot(&raw.limit).unwrap_or(rule),
+            algorithm: spot(&raw.algorithm).unwrap_or(rule),
+            bucket: spot(&raw.bucket).unwrap_or(rule),
+            cost: spot(&raw.cost).unwrap_or(rule),
+            count: spot(&raw.count).unwrap_or(rule),
+            exceed: spot(&raw.exceed).unwrap_or(rule),
+            enforce: spot(&raw.enforce).unwrap_or(rule),
+            on_missing_key: spot(&raw.on_missing_key),
+            max_wait: spot(&raw.max_wait),
+            overflow: spot(&raw.overflow),
+        }
+    }
 }
 
 impl Rules {
+    /// The rules; those of one bucket with what the bucket's first says of its overflow.
     pub(super) fn checked(self) -> Vec<Rule> {
-        self.all.into_iter().filter_map(|entry| entry.rule).collect()
+        let mut rules: Vec<Rule> = self.all.into_iter().filter_map(|entry| entry.rule).collect();
+        let mut overflows: HashMap<String, Overflow> = HashMap::new();
+        for rule in &mut rules {
+            if let Some(bucket) = &rule.bucket {
+                rule.overflow = *overflows.entry(bucket.clone()).or_insert(rule.overflow);
+            }
+        }
+        rules
+    }
+
+    /// The rules without faults.
+    pub(super) fn sound(&self) -> impl Iterator<Item = &Rule> + Clone {
+        self.all.iter().filter_map(|entry| entry.rule.as_ref())
     }
 }
 
@@ -79,20 +127,18 @@ pub(super) fn check<const MIN: usize, const MAX: usize>(
         }
         rules.all.push(entry);
     }
+    buckets::check(&rules.all, findings);
     rules
 }
 
 fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, findings: &mut Findings<'_>) -> Entry {
-    let key_spot = raw.key.as_ref().map_or(spot, |key| key.spot);
-    let on_missing_key_spot = raw.on_missing_key.as_ref().map(|word| word.spot);
-    let enforce_spot = raw.enforce.as_ref().map_or(spot, |share| share.spot);
-
+    let spots = Spots::of(&raw, spot);
     let key = raw.key.value().map(|list| check_key(list.0, findings));
     let enforce = raw.enforce.value().unwrap_or(Enforce::ALL);
     if key.as_ref().is_some_and(Vec::is_empty) && enforce != Enforce::ALL && enforce != Enforce::SHADOW {
         // The share goes by the key's hash, and this rule has but one key.
         findings.fault(
-            enforce_spot,
+            spots.enforce,
             format!(
                 "\"{}%\" of the keys cannot be had where all requests share one key",
                 enforce.as_percent()
@@ -105,29 +151,41 @@ fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, findings: &mut Findin
         Field::Faulty => None,
         Field::Given(list) => check_routes(list.value, routes, findings),
     };
-    let overflow = raw.overflow.value();
-    // There is nothing to choose yet, and whoever says so is right.
-    let AlgorithmWord = raw.algorithm.value().unwrap_or(AlgorithmWord);
+    let limit = limits::Raw {
+        limit: raw.limit,
+        algorithm: raw.algorithm,
+        max_wait: raw.max_wait,
+        free: raw.free,
+        align: raw.align,
+        overflow: raw.overflow,
+    };
+    let kept = limits::check(limit, findings);
+    let charge = costs::Raw {
+        cost: raw.cost,
+        count: raw.count,
+        failed_when: raw.failed_when,
+        on_success: raw.on_success,
+        exceed: raw.exceed,
+        charge_refused: raw.charge_refused,
+    };
+    let charged = costs::check(charge, kept.as_ref(), key.as_deref(), findings);
+    let says_burst = kept.as_ref().is_some_and(|kept| kept.says_burst);
     let rule = (|| {
-        let limit = raw.limit.value()?;
+        let (kept, charged) = (kept?, charged?);
         Some(Rule {
             name: raw.name.value()?.0,
             key: key?,
-            limit: RuleLimit::Rate(limit),
-            algorithm: Algorithm::TokenBucket,
-            bucket: None,
+            limit: kept.limit,
+            algorithm: kept.algorithm,
+            bucket: raw.bucket.value().map(|name| name.0),
             routes: routes?,
-            cost: CostSpec::default(),
-            count: Count::Requests,
-            exceed: Vec::new(),
-            charge_refused: false,
+            cost: charged.cost,
+            count: charged.count,
+            exceed: charged.exceed,
+            charge_refused: charged.charge_refused,
             on_missing_key: raw.on_missing_key.value().unwrap_or(OnMissingKey::Ip),
             enforce,
-            overflow: match overflow {
-                Some(OverflowText::Closed) => Overflow::Closed,
-                Some(OverflowText::Shared(shared)) => Overflow::Shared(RuleLimit::Rate(shared)),
-                None => Overflow::Shared(RuleLimit::Rate(limit.times(OVERFLOW_FACTOR))),
-            },
+            overflow: kept.overflow,
             description: raw.description.value().map(|text| text.0),
             rationale: raw.rationale.value().map(|text| text.0),
             owner: raw.owner.value().map(|text| text.0),
@@ -136,29 +194,33 @@ fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, findings: &mut Findin
     })();
     Entry {
         rule,
-        key_spot,
-        on_missing_key_spot,
-        enforce_spot,
+        spots,
+        says_burst,
     }
 }
 
-/// How many times its own limit a rule's keys share when they find no room. A flood of new keys then still passes no
-/// faster than ten clients, and ten honest newcomers do not notice that the table is full.
-const OVERFLOW_FACTOR: NonZeroU64 = NonZeroU64::new(10).expect("ten is not zero");
-
-fn check_key(list: Vec<Located<KeyPart>>, findings: &mut Findings<'_>) -> Vec<KeyPart> {
+fn check_key(list: Vec<Located<KeyItem>>, findings: &mut Findings<'_>) -> Vec<KeyPart> {
     let mut key: Vec<KeyPart> = Vec::new();
     for part in list {
-        if key.contains(&part.value) {
+        let KeyItem(value) = part.value;
+        if key.iter().any(|other| same_attribute(other, &value)) {
             findings.fault(
                 part.spot,
                 "this part of the key is listed twice",
                 "remove one of the two",
             );
         }
-        key.push(part.value);
+        key.push(value);
     }
     key
+}
+
+/// One member of a body is one attribute, however it is put in order.
+fn same_attribute(one: &KeyPart, other: &KeyPart) -> bool {
+    match (one, other) {
+        (KeyPart::Body { pointer: one, .. }, KeyPart::Body { pointer: other, .. }) => one == other,
+        _ => one == other,
+    }
 }
 
 /// The routes' numbers; `None` once a fault is noted.
@@ -218,52 +280,3 @@ fn check_routes<const MIN: usize, const MAX: usize>(
 
 /// One more than a remedy lists, so that it can say that there are more.
 const LISTED_MAX: usize = 9;
-
-/// How many rules a request may meet, by its route.
-struct Load {
-    everywhere: usize,
-    by_route: Vec<usize>,
-    most: usize,
-    is_noted: bool,
-}
-
-impl Load {
-    fn new(routes: &Routes) -> Self {
-        Self {
-            everywhere: 0,
-            by_route: vec![0; routes.all.len()],
-            most: 0,
-            is_noted: false,
-        }
-    }
-
-    /// Counts a rule in, and notes the first with which some request meets more than [`RULES_MAX`].
-    fn add(&mut self, rule: &Rule, spot: Spot, routes: &Routes, findings: &mut Findings<'_>) {
-        let mut worst = None;
-        if rule.routes.is_empty() {
-            self.everywhere += 1;
-        }
-        for &index in &rule.routes {
-            // Numbers come from the same list of routes.
-            self.by_route[index] += 1;
-            if self.by_route[index] > self.most {
-                self.most = self.by_route[index];
-                worst = Some(index);
-            }
-        }
-        let total = self.everywhere + self.most;
-        if total <= RULES_MAX || std::mem::replace(&mut self.is_noted, true) {
-            return;
-        }
-        let route = worst.and_then(|index| routes.all.get(index)?.route.as_ref());
-        let requests = route.map_or_else(
-            || "requests".to_owned(),
-            |route| format!("requests of the route {}", quoted(&route.name)),
-        );
-        findings.fault(
-            spot,
-            format!("with this rule {requests} meet {total} rules"),
-            format!("let at most {RULES_MAX} rules apply to one request; name routes, or join rules"),
-        );
-    }
-}

@@ -3,25 +3,23 @@
 //! Values of these types come from [`Policy::parse`] or from code; each holds only what makes sense, so nothing behind
 //! it checks again. Their defaults are those of the file; `docs/policy.md` gives the reason for each.
 
-mod algorithm;
 mod charge;
 mod gateway;
 mod identity;
-mod pointer;
 mod route;
 mod rule;
 mod state;
 
-pub use algorithm::{Algorithm, Align};
+pub use crate::body::Pointer;
 pub use charge::{CostSource, CostSpec, Count, FailedWhen, Failures, OnSuccess, SettleSource, Step};
 pub use gateway::{Admin, Caps, Deadlines, Gateway, Listen, Server, Upstream};
 pub use identity::{ForwardedHeader, Identity};
-pub use pointer::Pointer;
 pub use route::{IMPLICIT_ROUTE, Route};
-pub use rule::{
-    AT_ONCE_MAX, Enforce, HOLDS_MAX, KEY_PARTS_MAX, KeyPart, MEMBERS_MAX, OnMissingKey, Overflow, Rule, RuleLimit,
-};
-pub use state::{MemorySplit, SNAPSHOT_EVERY, Split, State};
+pub use rule::{AT_ONCE_MAX, Enforce, KEY_PARTS_MAX, KeyPart, MEMBERS_MAX, OnMissingKey, Overflow, Rule, RuleLimit};
+pub use sluicegate_core::algorithm::{Algorithm, Align, LOG_MAX};
+pub use sluicegate_state::HOLDS_MAX;
+pub(super) use state::Needs;
+pub use state::{SNAPSHOT_EVERY, Split, State};
 
 /// A whole policy file, checked.
 #[derive(Debug, Clone)]

@@ -21,8 +21,7 @@ pub struct Rule {
     /// How the limit is kept.
     pub algorithm: Algorithm,
     /// The bucket that this rule draws from together with all others that name it; `None` means one of its own. Rules of
-    /// one bucket agree in key, algorithm, rate, `on_missing_key`, `enforce`, `overflow`, `count`, `exceed` and
-    /// `charge_refused`; each has a burst and a `free` of its own. Where two of them apply to one request, their costs are
+    /// one bucket agree in all but name, routes, burst, `free`, cost and what is there for people. Where two of them apply to one request, their costs are
     /// equal.
     pub bucket: Option<String>,
     /// Indexes into [`Policy::routes`](super::Policy::routes); empty means every request, also one of no route.
@@ -64,7 +63,7 @@ impl Rule {
     }
 
     /// Whether a request holds something of this rule until its response has ended: a permit, or a charge that is still
-    /// to be put right. At most [`HOLDS_MAX`] such rules apply to one request.
+    /// to be put right. At most [`HOLDS_MAX`](super::HOLDS_MAX) such rules apply to one request.
     pub const fn holds(&self) -> bool {
         self.settles() || matches!(self.algorithm, Algorithm::Concurrency)
     }
@@ -107,10 +106,6 @@ impl Rule {
         self.request_members().next().is_some()
     }
 }
-
-/// Most rules on one request that hold something until its response has ended. Each takes a place in what goes with the
-/// request to the end of its body, and a limit of each kind (permits, costs, failures) with one to spare is enough.
-pub const HOLDS_MAX: usize = 4;
 
 /// Most members that one request's body is read for, and most that its response's body is read for: each has a buffer of
 /// its own while the body passes.
@@ -229,7 +224,7 @@ impl Enforce {
 }
 
 /// What a key that finds no free cell meets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overflow {
     /// All such keys share one cell with this limit, of the same kind as the rule's.
     Shared(RuleLimit),

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sluicegate_state::Memory;
+
 use super::{Algorithm, Rule};
 
 /// What the node remembers.
@@ -49,40 +51,30 @@ pub struct Split {
     pub logs: u8,
 }
 
-/// How the memory is divided, in bytes; together at most [`State::memory`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemorySplit {
-    /// For cells of 16 bytes: token buckets, leaky buckets and permits.
-    pub small: usize,
-    /// For cells of 32 bytes: windows, logs, and token buckets that settle, count failures or lock.
-    pub wide: usize,
-    /// For the entries of logs.
-    pub logs: usize,
-}
-
 impl State {
     /// Divides the memory between the tables: as [`State::split`] says, else by what `rules` need.
     ///
-    /// A kind that no rule needs keeps a sixteenth, so that a reload can add such a rule. The others share the rest: cells
+    /// In bytes, together at most [`State::memory`]. A kind that no rule needs keeps a sixteenth, so that a reload can add such a rule. The others share the rest: cells
     /// of either size four parts each, the entries of logs two.
-    pub fn divide(&self, rules: &[Rule]) -> MemorySplit {
+    pub fn divide(&self, rules: &[Rule]) -> Memory {
         if let Some(split) = self.split {
             // In this order no product exceeds 64 bits: a hundredth of the memory first.
             let part = |percent: u8| self.memory / 100 * usize::from(percent);
-            return MemorySplit {
+            return Memory {
                 small: part(split.small),
                 wide: part(split.wide),
                 logs: part(split.logs),
             };
         }
-        let needs = Needs::of(rules);
-        let parts = [(needs.small, 4), (needs.wide, 4), (needs.logs, 2)];
+        let needs = Needs::of(rules.iter());
+        // Where no rule needs any, the next to come most likely needs a small one.
+        let parts = [(needs.small || !needs.wide, 4), (needs.wide, 4), (needs.logs, 2)];
         let spare = self.memory / SPARE;
         let unused = parts.iter().filter(|(needed, _)| !needed).count();
         let rest = self.memory - unused * spare;
         let all: usize = parts.iter().filter(|(needed, _)| *needed).map(|(_, part)| part).sum();
         let [small, wide, logs] = parts.map(|(needed, part)| if needed { rest / all * part } else { spare });
-        MemorySplit { small, wide, logs }
+        Memory { small, wide, logs }
     }
 }
 
@@ -99,11 +91,10 @@ pub(in crate::policy) struct Needs {
 }
 
 impl Needs {
-    /// Where no rule has a key, small cells are taken to be needed: most rules' are.
-    pub(in crate::policy) fn of(rules: &[Rule]) -> Self {
+    pub(in crate::policy) fn of<'r>(rules: impl Iterator<Item = &'r Rule> + Clone) -> Self {
         // One rule that settles makes the whole bucket settle.
         let settling: HashSet<&str> = rules
-            .iter()
+            .clone()
             .filter(|rule| rule.needs_settling_cell())
             .map(Rule::bucket_name)
             .collect();
@@ -118,14 +109,14 @@ impl Needs {
             match rule.algorithm {
                 Algorithm::TokenBucket if settling.contains(rule.bucket_name()) => needs.wide |= keyed,
                 Algorithm::TokenBucket | Algorithm::LeakyBucket { .. } | Algorithm::Concurrency => needs.small |= keyed,
-                Algorithm::FixedWindow { .. } | Algorithm::SlidingWindow => needs.wide |= keyed,
                 Algorithm::SlidingLog => {
                     needs.wide |= keyed;
                     needs.logs = true;
                 }
+                // Windows.
+                _ => needs.wide |= keyed,
             }
         }
-        needs.small |= !needs.wide;
         needs
     }
 }

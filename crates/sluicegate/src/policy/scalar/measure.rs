@@ -1,12 +1,10 @@
-//! Numbers, sizes, lengths of time, limits, shares and days.
+//! Numbers, sizes, lengths of time, shares and days.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sluicegate_core::{Limit, ParseLimitError};
 
 use super::super::checked::Enforce;
-use super::super::fault::quoted;
 use super::super::yaml::Kind;
 use super::{Scalar, Wrong, is_plain_digits, wrong};
 
@@ -16,7 +14,10 @@ pub(in crate::policy) struct Whole<const MIN: u64, const MAX: u64>(pub(in crate:
 
 impl<const MIN: u64, const MAX: u64> Scalar for Whole<MIN, MAX> {
     const EXPECTED: &'static str = "a whole number";
-    const KIND: Kind = Kind::Number;
+
+    fn kind(_text: &str) -> Kind {
+        Kind::Number
+    }
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         let range = || format!("write a whole number from {MIN} to {MAX} in plain digits");
@@ -177,50 +178,43 @@ fn span(ms: u64) -> String {
     }
 }
 
-impl Scalar for Limit {
-    const EXPECTED: &'static str = "a limit such as 100/min burst 20";
+/// A length of time from `MIN` to `MAX` milliseconds, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::policy) struct SpanOrOff<const MIN: u64, const MAX: u64>(pub(in crate::policy) Option<Duration>);
+
+impl<const MIN: u64, const MAX: u64> Scalar for SpanOrOff<MIN, MAX> {
+    const EXPECTED: &'static str = "a length of time such as 10s, or off";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
-        text.parse().or_else(|error: ParseLimitError| {
-            let part = text.get(error.span()).unwrap_or_default();
-            let about = if part.is_empty() || part == text.trim() {
-                String::new()
-            } else {
-                format!(" in {}", quoted(part))
-            };
-            wrong(format!("is not a limit: {}{about}", error.fault()), error.remedy())
-        })
-    }
-
-    fn grammar() -> Value {
-        json!({
-            "type": "string",
-            "pattern": "^[ \\t]*[0-9]+[kM]?[ \\t]*(/|per)[ \\t]*([0-9]+[ \\t]*)?[a-z]+([ \\t]+burst[ \\t]+[0-9]+[kM]?)?[ \\t]*$",
-            "examples": ["100/min", "10 per 15min", "5/s burst 10"],
-        })
-    }
-}
-
-/// What `overflow` says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::policy) enum OverflowText {
-    Shared(Limit),
-    Closed,
-}
-
-impl Scalar for OverflowText {
-    const EXPECTED: &'static str = "a limit such as 1000/min, or closed";
-
-    fn parse(text: &str) -> Result<Self, Wrong> {
-        if text == "closed" {
-            Ok(Self::Closed)
-        } else {
-            Limit::parse(text).map(Self::Shared)
+        if text == "off" {
+            return Ok(Self(None));
         }
+        Span::<MIN, MAX>::parse(text).map(|span| Self(Some(span.0)))
     }
 
     fn grammar() -> Value {
-        json!({ "anyOf": [{ "const": "closed" }, Limit::grammar()] })
+        json!({ "anyOf": [{ "const": "off" }, Span::<MIN, MAX>::grammar()] })
+    }
+}
+
+/// A part of a whole, `0%` to `100%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::policy) struct Percent(pub(in crate::policy) u8);
+
+impl Scalar for Percent {
+    const EXPECTED: &'static str = "a share such as 40%";
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        Enforce::parse(text)
+            .map(|share| Self(share.as_percent()))
+            .map_err(|wrong| Wrong {
+                remedy: "write a whole share from 0% to 100%".to_owned(),
+                ..wrong
+            })
+    }
+
+    fn grammar() -> Value {
+        Enforce::grammar()
     }
 }
 

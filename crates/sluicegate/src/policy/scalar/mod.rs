@@ -1,9 +1,12 @@
 //! The values that stand on one line, each with the grammar of its text.
 
+mod limit;
 mod measure;
 mod name;
 mod net;
+mod path;
 mod request;
+mod source;
 mod words;
 
 use serde_json::{Value, json};
@@ -13,18 +16,22 @@ use super::findings::{Findings, Located};
 use super::shape::{Shape, unexpected};
 use super::yaml::{Kind, Node};
 
-pub(super) use measure::{Day, OverflowText, Size, SizeOrUnbounded, Span, Whole};
+pub(super) use limit::{LimitText, OverflowText};
+pub(super) use measure::{Day, Percent, Size, SizeOrUnbounded, Span, SpanOrOff, Whole};
 pub(super) use name::{Name, Prose, read_name};
 pub(super) use net::AddressOrOff;
-pub(super) use request::{HostPattern, PathPattern};
-pub(super) use words::{AlgorithmWord, Version};
+pub(super) use path::{HostPattern, PathPattern};
+pub(super) use source::FailureSign;
+pub(super) use words::{AlgorithmWord, CountWord, Truth, Version};
 
 /// A value with a grammar of its own.
 pub(super) trait Scalar: Sized {
     /// What belongs here, as a message says it.
     const EXPECTED: &'static str;
-    /// What YAML must take it for.
-    const KIND: Kind = Kind::Text;
+    /// What YAML must take `text` for.
+    fn kind(_text: &str) -> Kind {
+        Kind::Text
+    }
 
     /// Reads the text.
     ///
@@ -68,9 +75,9 @@ impl<T: Scalar> Shape for T {
                 findings.fault(node.spot, format!("{} {problem}", quoted(text)), remedy);
                 None
             }
-            Ok(value) if *kind == T::KIND => Some(value),
+            Ok(value) if *kind == T::kind(text) => Some(value),
             // `name: 404` would be a number to every other reader of the file.
-            Ok(_) if T::KIND == Kind::Text => {
+            Ok(_) if T::kind(text) == Kind::Text => {
                 findings.fault(
                     node.spot,
                     format!("{text} is a {}", kind_name(*kind)),
@@ -99,6 +106,15 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Text => "text",
         Kind::Number => "number to YAML",
         Kind::Truth => "truth value to YAML",
+    }
+}
+
+/// What YAML must take a text for that is a number where it is made of digits alone.
+fn number_or_text(text: &str) -> Kind {
+    if is_plain_digits(text) {
+        Kind::Number
+    } else {
+        Kind::Text
     }
 }
 

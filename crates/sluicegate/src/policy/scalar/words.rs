@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::checked::{ForwardedHeader, OnMissingKey};
+use super::super::checked::{Align, ForwardedHeader, OnMissingKey, OnSuccess};
 use super::super::nearest::nearest;
 use super::super::yaml::Kind;
 use super::{Scalar, Wrong, wrong};
@@ -13,7 +13,10 @@ pub(in crate::policy) struct Version;
 
 impl Scalar for Version {
     const EXPECTED: &'static str = "1";
-    const KIND: Kind = Kind::Number;
+
+    fn kind(_text: &str) -> Kind {
+        Kind::Number
+    }
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         if text == "1" {
@@ -28,13 +31,64 @@ impl Scalar for Version {
     }
 }
 
-/// The algorithm; there is one so far.
+/// `true` or `false`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::policy) struct AlgorithmWord;
+pub(in crate::policy) struct Truth(pub(in crate::policy) bool);
 
-/// Defines a scalar of a few words, each with its value, and words that later versions will know.
+impl Scalar for Truth {
+    const EXPECTED: &'static str = "true or false";
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        match text {
+            "true" => Ok(Self(true)),
+            "false" => Ok(Self(false)),
+            _ => wrong("is neither true nor false", "write true or false"),
+        }
+    }
+
+    fn kind(_text: &str) -> Kind {
+        Kind::Truth
+    }
+
+    fn grammar() -> Value {
+        json!({ "type": "boolean" })
+    }
+}
+
+/// The name of an algorithm; what it asks for beside the limit stands in fields of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::policy) enum AlgorithmWord {
+    TokenBucket,
+    LeakyBucket,
+    FixedWindow,
+    SlidingWindow,
+    SlidingLog,
+    Concurrency,
+}
+
+impl AlgorithmWord {
+    pub(in crate::policy) const fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenBucket => "token_bucket",
+            Self::LeakyBucket => "leaky_bucket",
+            Self::FixedWindow => "fixed_window",
+            Self::SlidingWindow => "sliding_window",
+            Self::SlidingLog => "sliding_log",
+            Self::Concurrency => "concurrency",
+        }
+    }
+}
+
+/// Which requests count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::policy) enum CountWord {
+    Requests,
+    Failures,
+}
+
+/// Defines a scalar of a few words, each with its value.
 macro_rules! words {
-    ($type:ty, $expected:literal, { $($word:literal => $value:expr),+ $(,)? }, later: [$($later:literal),*]) => {
+    ($type:ty, $expected:literal, { $($word:literal => $value:expr),+ $(,)? }) => {
         impl Scalar for $type {
             const EXPECTED: &'static str = $expected;
 
@@ -42,7 +96,6 @@ macro_rules! words {
                 let words = [$($word),+];
                 match text {
                     $($word => Ok($value),)+
-                    $($later => wrong("is not offered yet", format!("write {}", words.join(" or "))),)*
                     _ => {
                         let remedy = match nearest(text, words) {
                             Some(meant) => format!("did you mean `{meant}`?"),
@@ -60,17 +113,38 @@ macro_rules! words {
     };
 }
 
-words!(AlgorithmWord, "token_bucket", { "token_bucket" => AlgorithmWord },
-    later: ["leaky_bucket", "fixed_window", "sliding_window", "sliding_log", "concurrency"]);
+words!(AlgorithmWord, "an algorithm such as token_bucket", {
+    "token_bucket" => AlgorithmWord::TokenBucket,
+    "leaky_bucket" => AlgorithmWord::LeakyBucket,
+    "fixed_window" => AlgorithmWord::FixedWindow,
+    "sliding_window" => AlgorithmWord::SlidingWindow,
+    "sliding_log" => AlgorithmWord::SlidingLog,
+    "concurrency" => AlgorithmWord::Concurrency,
+});
+
+words!(Align, "epoch or first_hit", {
+    "epoch" => Align::Epoch,
+    "first_hit" => Align::FirstHit,
+});
+
+words!(CountWord, "requests or failures", {
+    "requests" => CountWord::Requests,
+    "failures" => CountWord::Failures,
+});
+
+words!(OnSuccess, "return or clear", {
+    "return" => OnSuccess::Return,
+    "clear" => OnSuccess::Clear,
+});
 
 words!(ForwardedHeader, "x-forwarded-for or forwarded", {
     "x-forwarded-for" => ForwardedHeader::XForwardedFor,
     "forwarded" => ForwardedHeader::Forwarded,
-}, later: []);
+});
 
 words!(OnMissingKey, "ip, shared, refuse or skip", {
     "ip" => OnMissingKey::Ip,
     "shared" => OnMissingKey::Shared,
     "refuse" => OnMissingKey::Refuse,
     "skip" => OnMissingKey::Skip,
-}, later: []);
+});
