@@ -300,6 +300,27 @@ fn bytes_for_a_server_that_takes_none_are_not_collected_and_it_is_given_up() {
 }
 
 #[test]
+fn a_tunnel_in_which_nothing_passes_is_closed_and_one_in_use_is_not() {
+    let upstream = echoing();
+    let gateway = gateway(&format!(
+        "{}deadlines: {{ upgraded_idle: 400ms, drain: 200ms }}",
+        upstreams(&[&upstream])
+    ));
+    let (mut busy, mut idle) = (switched(&gateway), switched(&gateway));
+    let mut writer = busy.reader.get_ref().try_clone().expect("a second handle");
+    let using = std::thread::spawn(move || {
+        while writer.write_all(b"x").is_ok() {
+            std::thread::yield_now();
+        }
+    });
+    assert!(idle.is_closed());
+    read(&mut busy, 1);
+    assert_eq!(gateway.traffic.connections_now(), 1);
+    drop(gateway);
+    using.join().expect("the writer ends");
+}
+
+#[test]
 fn a_tunnel_holds_its_place_under_the_cap_of_connections() {
     let upstream = echoing();
     let gateway = gateway(&format!(
