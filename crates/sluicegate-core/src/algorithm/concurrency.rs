@@ -102,3 +102,66 @@ impl Concurrency {
         Held::from_u64(self.permits.get()).0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn concurrency(permits: u64) -> Concurrency {
+        Concurrency::new(permits.try_into().expect("permits"))
+    }
+
+    #[test]
+    fn permits_are_held_until_they_are_released() {
+        let concurrency = concurrency(3);
+        let two = concurrency.decide(Held::NONE, Cost::new(2));
+        assert!(two.answer.passes());
+        assert_eq!(
+            (two.answer.remaining, two.answer.reset_after),
+            (1, Concurrency::UNKNOWN_AFTER)
+        );
+        let refused = concurrency.decide(two.state, Cost::new(2));
+        assert_eq!(refused.answer.retry, Some(Retry::After(Concurrency::UNKNOWN_AFTER)));
+        assert_eq!(refused.state, two.state);
+        let one = concurrency.release(two.state, Cost::ONE);
+        assert!(concurrency.decide(one, Cost::new(2)).answer.passes());
+        let none = concurrency.release(one, Cost::ONE);
+        assert!(none.is_idle());
+        assert_eq!(concurrency.decide(none, Cost::ZERO).answer.reset_after, Duration::ZERO);
+    }
+
+    #[test]
+    fn more_than_there_are_is_refused_for_ever() {
+        let answer = concurrency(3).decide(Held::NONE, Cost::new(4)).answer;
+        assert_eq!((answer.retry, answer.remaining), (Some(Retry::Never), 3));
+    }
+
+    #[test]
+    fn releasing_more_than_is_held_leaves_none_held() {
+        let concurrency = concurrency(3);
+        let held = concurrency.decide(Held::NONE, Cost::ONE).state;
+        assert_eq!(concurrency.release(held, Cost::new(u64::MAX)), Held::NONE);
+    }
+
+    #[test]
+    fn a_count_never_reaches_the_highest_bit() {
+        let concurrency = concurrency(u64::MAX);
+        let held = concurrency.decide(Held::NONE, Cost::new(Held::MAX)).state;
+        assert_eq!(held.as_u64(), Held::MAX);
+        assert!(!concurrency.decide(held, Cost::ONE).answer.passes());
+        assert!(!concurrency.decide(Held::from_u64(u64::MAX), Cost::ONE).answer.passes());
+    }
+
+    #[test]
+    fn a_lowered_limit_refuses_until_enough_are_released() {
+        let held = Held::from_u64(5);
+        let lowered = concurrency(3);
+        assert!(!lowered.decide(held, Cost::ZERO).answer.passes());
+        assert!(
+            lowered
+                .decide(lowered.release(held, Cost::new(2)), Cost::ZERO)
+                .answer
+                .passes()
+        );
+    }
+}

@@ -124,9 +124,13 @@ impl FixedWindow {
         window.keep()
     }
 
-    /// A state of a limit that differs in nothing but its count: what was counted stays, as far as this limit reaches.
+    /// A state of `old`'s, which differs in nothing but its count: what was counted stays, as far as a changed limit
+    /// reaches.
     #[must_use]
-    pub fn carry_over(&self, state: Wide) -> Wide {
+    pub fn carry_over(&self, old: &Self, state: Wide) -> Wide {
+        if self.limit == old.limit {
+            return state;
+        }
         let mut window = Window::of(state);
         window.count = window.count.min(self.count_max());
         window.keep()
@@ -183,4 +187,119 @@ impl FixedWindow {
 /// From `now` to a point after it.
 const fn until(at: u64, now: Timestamp) -> Duration {
     Duration::from_nanos(at.saturating_sub(now.as_nanos()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The Unix time at which these tests' clock starts: 300 ms into a window of a second.
+    const EPOCH_AT_START: u64 = 1_800_000_000_300_000_000;
+
+    fn at_ms(ms: u64) -> Timestamp {
+        Timestamp::from_nanos(ms * 1_000_000)
+    }
+
+    fn window(limit: &str, align: Align) -> FixedWindow {
+        FixedWindow::new(limit.parse().expect(limit), align, EPOCH_AT_START)
+    }
+
+    /// `A` for a pass, `d` for a refusal, of requests of cost 1 at the given milliseconds.
+    #[track_caller]
+    fn check(limit: &str, align: Align, arrivals_ms: &[u64], expected: &str) {
+        let window = window(limit, align);
+        let mut state = Wide::UNSEEN;
+        let got: alloc::string::String = arrivals_ms
+            .iter()
+            .map(|ms| {
+                let ruling = window.decide(state, at_ms(*ms), Cost::ONE);
+                state = ruling.state;
+                if ruling.answer.passes() { 'A' } else { 'd' }
+            })
+            .collect();
+        assert_eq!(got, expected, "{limit} at {arrivals_ms:?}");
+    }
+
+    #[test]
+    fn windows_begin_at_whole_periods_since_the_epoch() {
+        check("2/s", Align::Epoch, &[0, 699, 699, 700, 1_699, 1_699, 1_700], "AAdAAdA");
+    }
+
+    #[test]
+    fn windows_begin_at_the_first_hit_and_the_next_at_the_first_after_the_end() {
+        check(
+            "2/s",
+            Align::FirstHit,
+            &[600, 1_599, 1_599, 1_600, 2_599, 2_599, 9_000],
+            "AAdAAdA",
+        );
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_still_counts_in_its_window() {
+        check("2/s", Align::Epoch, &[800, 0, 0, 800, 1_699, 1_700], "AAdddA");
+        check("2/s", Align::FirstHit, &[800, 0, 0, 800, 1_799, 1_800], "AAdddA");
+    }
+
+    #[test]
+    fn two_windows_meet_with_twice_the_count() {
+        check("3/s", Align::Epoch, &[699, 699, 699, 700, 700, 700, 700], "AAAAAAd");
+    }
+
+    #[test]
+    fn a_refusal_says_when_the_window_ends_or_that_waiting_will_not_help() {
+        let window = window("2/s", Align::Epoch);
+        let full = window.decide(Wide::UNSEEN, at_ms(200), Cost::new(2));
+        assert_eq!(
+            (full.answer.remaining, full.answer.reset_after),
+            (0, Duration::from_millis(500))
+        );
+        let refused = window.decide(full.state, at_ms(400), Cost::ONE);
+        assert_eq!(refused.answer.retry, Some(Retry::After(Duration::from_millis(300))));
+        assert_eq!(refused.state, full.state);
+        let never = window.decide(full.state, at_ms(400), Cost::new(3));
+        assert_eq!(never.answer.retry, Some(Retry::Never));
+    }
+
+    #[test]
+    fn a_refund_goes_to_the_window_that_was_charged_and_no_other() {
+        let window = window("5/s", Align::Epoch);
+        let first = window.decide(Wide::UNSEEN, at_ms(600), Cost::new(4)).state;
+        let left = |state, ms| window.decide(state, at_ms(ms), Cost::ZERO).answer.remaining;
+        assert_eq!(left(window.give_back(first, Cost::new(3), at_ms(600)), 650), 4);
+        let second = window.decide(first, at_ms(701), Cost::new(4)).state;
+        assert_eq!(left(window.give_back(second, Cost::new(4), at_ms(600)), 702), 1);
+        assert_eq!(window.give_back(second, Cost::new(4), at_ms(701)), Wide::UNSEEN);
+    }
+
+    #[test]
+    fn an_overdraft_refuses_even_a_cost_of_zero_until_the_window_ends() {
+        let window = window("5/s", Align::Epoch);
+        let state = window.overdraw(Wide::UNSEEN, at_ms(0), Cost::new(u64::MAX));
+        let state = window.overdraw(state, at_ms(0), Cost::new(9));
+        let answer = window.decide(state, at_ms(0), Cost::ZERO).answer;
+        assert_eq!(
+            (answer.remaining, answer.retry),
+            (0, Some(Retry::After(Duration::from_millis(700))))
+        );
+        assert_eq!(window.decide(state, at_ms(700), Cost::ZERO).answer.remaining, 5);
+    }
+
+    #[test]
+    fn another_clock_reads_the_same_window_and_none_that_is_over() {
+        let (before, now) = (window("5/s", Align::Epoch), at_ms(500));
+        let state = before.decide(Wide::UNSEEN, now, Cost::new(3)).state;
+        let kept = before.keep(state, now);
+        // The new clock starts 150 ms later than the moment of keeping, at 950 ms of the same second.
+        let after = FixedWindow::new(*before.limit(), Align::Epoch, EPOCH_AT_START + 650_000_000);
+        let restored = after.restore(kept, at_ms(0), Duration::from_millis(150));
+        let answer = after.decide(restored, at_ms(0), Cost::ZERO).answer;
+        assert_eq!((answer.remaining, answer.reset_after), (2, Duration::from_millis(50)));
+        assert_eq!(after.restore(kept, at_ms(50), Duration::from_millis(200)), Wide::UNSEEN);
+        // A wall clock that went back by an hour: the window of now is as far used, and ends when it ends.
+        let earlier = FixedWindow::new(*before.limit(), Align::Epoch, EPOCH_AT_START - 3_600_000_000_000);
+        let restored = earlier.restore(kept, at_ms(0), Duration::ZERO);
+        let answer = earlier.decide(restored, at_ms(0), Cost::ZERO).answer;
+        assert_eq!((answer.remaining, answer.reset_after), (2, Duration::from_millis(700)));
+    }
 }

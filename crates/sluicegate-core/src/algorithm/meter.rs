@@ -159,20 +159,13 @@ impl WordMeter {
     /// beforehand: more than was asked for is not taken.
     #[must_use]
     pub fn settle(&self, word: u64, reserved: Cost, actual: Cost, charged_at: Timestamp, now: Timestamp) -> u64 {
-        let tats = |bucket: &TokenBucket| {
-            bucket
-                .settle(
-                    Tat::from_u64(word),
-                    reserved,
-                    actual,
-                    bucket.tick(charged_at),
-                    bucket.tick(now),
-                )
-                .as_u64()
-        };
+        let tat = Tat::from_u64(word);
         match self {
-            Self::TokenBucket(bucket) => tats(bucket),
-            Self::LeakyBucket(leaky) => tats(leaky.bucket()),
+            Self::TokenBucket(bucket) => {
+                let (charged_at, now) = (bucket.tick(charged_at), bucket.tick(now));
+                bucket.settle(tat, reserved, actual, charged_at, now).as_u64()
+            }
+            Self::LeakyBucket(leaky) => leaky.settle(tat, reserved, actual, charged_at, now).as_u64(),
             Self::Concurrency(meter) => {
                 let back = Cost::new(reserved.units().saturating_sub(actual.units()));
                 meter.release(Held::from_u64(word), back).as_u64()
@@ -192,10 +185,7 @@ impl WordMeter {
     pub fn overdraw(&self, word: u64, now: Timestamp, cost: Cost) -> u64 {
         match self {
             Self::TokenBucket(bucket) => bucket.overdraw(Tat::from_u64(word), bucket.tick(now), cost).as_u64(),
-            Self::LeakyBucket(leaky) => {
-                let bucket = leaky.bucket();
-                bucket.overdraw(Tat::from_u64(word), bucket.tick(now), cost).as_u64()
-            }
+            Self::LeakyBucket(leaky) => leaky.overdraw(Tat::from_u64(word), now, cost).as_u64(),
             Self::Concurrency(_) => word,
         }
     }
@@ -220,7 +210,7 @@ impl WordMeter {
     }
 
     /// A word of `old`'s, a meter of the same algorithm and period, as this one reads it: what was used stays, as far as
-    /// this limit reaches; permits that are held stay held. Zero if the algorithms differ.
+    /// a changed limit reaches; permits that are held stay held. Zero if the algorithms differ.
     #[must_use]
     pub fn carry_over(&self, old: &Self, word: u64, now: Timestamp) -> u64 {
         let tats = |new: &TokenBucket, old| new.carry_over(old, Tat::from_u64(word), now).as_u64();
@@ -327,13 +317,13 @@ impl WideMeter {
     }
 
     /// A state of `old`'s, a meter of the same algorithm, period and alignment, as this one reads it: what was used stays,
-    /// as far as this limit reaches; what is outstanding stays, and so does a lock. [`Wide::UNSEEN`] if the algorithms
+    /// as far as a changed limit reaches; what is outstanding stays, and so does a lock. [`Wide::UNSEEN`] if the algorithms
     /// differ.
     #[must_use]
     pub fn carry_over(&self, old: &Self, state: Wide, now: Timestamp) -> Wide {
         match (self, old) {
-            (Self::FixedWindow(new), Self::FixedWindow(_)) => new.carry_over(state),
-            (Self::SlidingWindow(new), Self::SlidingWindow(_)) => new.carry_over(state),
+            (Self::FixedWindow(new), Self::FixedWindow(old)) => new.carry_over(old, state),
+            (Self::SlidingWindow(new), Self::SlidingWindow(old)) => new.carry_over(old, state, now),
             (Self::Settling(new), Self::Settling(old)) => new.carry_over(old, state, now),
             _ => Wide::UNSEEN,
         }

@@ -153,10 +153,13 @@ impl Settling {
         Some(self.until(until, now))
     }
 
-    /// A state of `old`'s in this bucket's ticks: the debt in units stays, as far as this burst reaches; what is
-    /// outstanding stays, and so does a lock, to its end.
+    /// A state of `old`'s in this bucket's ticks: the debt in units stays, as far as a changed limit's burst
+    /// reaches; what is outstanding stays, and so does a lock, to its end.
     #[must_use]
     pub fn carry_over(&self, old: &Self, state: Wide, now: Timestamp) -> Wide {
+        if self.bucket == old.bucket {
+            return state;
+        }
         let account = old.account(state, now);
         let tick = self.bucket.tick(now).0;
         let debt = self.bucket.debt_carried(&old.bucket, account.tat - account.tick);
@@ -188,7 +191,17 @@ impl Settling {
         let passed = self.bucket.tick(Timestamp::ZERO.saturating_add(away)).0;
         let left = (word & !Self::LOCKED).saturating_sub(passed);
         let tick = self.bucket.tick(now).0;
-        let end = tick.saturating_add(left).min(Tat::MAX.as_u64());
+        // Of the parts of ticks that are rounded here and at its keeping, none is given away.
+        let end = match left {
+            0 => tick,
+            left => self
+                .bucket
+                .scale()
+                .tick_up(now)
+                .0
+                .saturating_add(left)
+                .min(Tat::MAX.as_u64()),
+        };
         let locked = word & Self::LOCKED != 0;
         self.keep_account(Account {
             locked_until: (locked && end > tick).then_some(end),
@@ -337,5 +350,228 @@ struct Account {
 impl Account {
     const fn debt(&self) -> u64 {
         self.tat - self.tick
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn at_s(seconds: u64) -> Timestamp {
+        Timestamp::from_nanos(seconds * SECOND)
+    }
+
+    fn bucket(limit: &str, lock_s: u64) -> Settling {
+        let lock = (lock_s > 0).then(|| Duration::from_secs(lock_s));
+        Settling::new(limit.parse().expect(limit), lock)
+    }
+
+    fn units(units: u64) -> Cost {
+        Cost::new(units)
+    }
+
+    /// Plays a script of `SECOND WORD [UNITS…]` a line: `charge` and `reserve` end in `A` or the seconds to wait, `settle`
+    /// takes what was reserved and what it was in truth, `clear` nothing. Returns the state after it.
+    #[track_caller]
+    fn play(bucket: &Settling, script: &str) -> Wide {
+        let mut state = Wide::UNSEEN;
+        for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let words: alloc::vec::Vec<&str> = line.split_whitespace().collect();
+            let number = |index: usize| words[index].parse::<u64>().expect(line);
+            let now = at_s(number(0));
+            let ruling = match words[1] {
+                "charge" => bucket.charge(state, now, units(number(2))),
+                "reserve" => bucket.reserve(state, now, units(number(2))),
+                "settle" => {
+                    state = bucket.settle(state, now, units(number(2)), units(number(3)));
+                    continue;
+                }
+                "clear" => {
+                    state = bucket.clear(state, now);
+                    continue;
+                }
+                "left" => {
+                    let answer = bucket.charge(state, now, Cost::ZERO).answer;
+                    assert_eq!(answer.remaining, number(2), "{line}");
+                    continue;
+                }
+                _ => unreachable!("{line}"),
+            };
+            state = ruling.state;
+            let got = match ruling.answer.retry {
+                None => alloc::string::String::from("A"),
+                Some(Retry::After(wait)) => alloc::format!("{}", wait.as_secs_f64()),
+                Some(Retry::Never) => "never".into(),
+            };
+            assert_eq!(got, words[3], "{line}");
+        }
+        state
+    }
+
+    /// With a refund by subtraction, 19 units would pass within 9 emission intervals of a burst of 10.
+    #[test]
+    fn what_is_given_back_late_never_revives_refill_that_was_spent() {
+        play(
+            &bucket("1/s burst 10", 0),
+            "0 reserve 10 A
+             9 charge   9 9
+             9 settle  10 0
+             9 charge  10 A
+             9 charge   1 1",
+        );
+    }
+
+    #[test]
+    fn what_is_outstanding_does_not_refill_and_what_is_kept_does() {
+        play(
+            &bucket("1/s burst 10", 0),
+            "0   reserve 6 A
+             100 left    4
+             100 settle  6 6
+             101 left    5
+             106 left    10",
+        );
+    }
+
+    #[test]
+    fn more_than_was_reserved_is_an_overdraft_that_refuses_even_nothing() {
+        play(
+            &bucket("1/s burst 10", 0),
+            "0  reserve 1 A
+             0  settle  1 15
+             0  left    0
+             0  charge  0 5
+             5  charge  0 A
+             5  charge  1 1
+             15 left    10",
+        );
+    }
+
+    #[test]
+    fn five_guesses_at_once_are_five_and_the_last_that_fails_locks() {
+        play(
+            &bucket("5/h", 900),
+            "0    reserve 1 A
+             0    reserve 1 A
+             0    reserve 1 A
+             0    reserve 1 A
+             0    reserve 1 A
+             0    reserve 1 720
+             1    settle  1 1
+             1    settle  1 1
+             1    settle  1 1
+             1    settle  1 1
+             1    reserve 1 720
+             2    settle  1 1
+             2    reserve 1 900
+             900  reserve 1 2
+             901  charge  0 1
+             902  left    5",
+        );
+    }
+
+    #[test]
+    fn attempts_that_are_still_open_start_no_lock() {
+        play(
+            &bucket("2/h", 900),
+            "0 reserve 1 A
+             0 reserve 1 A
+             0 reserve 1 1800
+             1 settle  1 0
+             1 settle  1 1
+             1 left    1",
+        );
+    }
+
+    #[test]
+    fn a_plain_charge_of_the_last_unit_passes_and_locks() {
+        play(
+            &bucket("3/h", 900),
+            "0   charge 1 A
+             0   charge 1 A
+             0   charge 1 A
+             0   charge 0 900
+             600 charge 1 300
+             900 left   3",
+        );
+    }
+
+    #[test]
+    fn a_lock_outlives_success_and_leaves_what_is_outstanding() {
+        play(
+            &bucket("3/h", 900),
+            "0   charge  2 A
+             0   clear
+             0   left    3
+             0   reserve 1 A
+             0   clear
+             0   left    2
+             0   settle  1 9
+             0   clear
+             0   charge  1 900
+             900 left    3",
+        );
+    }
+
+    #[test]
+    fn a_charge_undone_at_once_takes_its_lock_along() {
+        let bucket = bucket("3/h", 900);
+        let before = bucket.charge(Wide::UNSEEN, at_s(7), units(2)).state;
+        let locked = bucket.charge(before, at_s(7), Cost::ONE).state;
+        assert_eq!(bucket.locked_for(locked, at_s(7)), Some(Duration::from_mins(15)));
+        assert_eq!(bucket.give_back(locked, Cost::ONE, at_s(7), at_s(7)), before);
+        assert_eq!(bucket.give_back(locked, Cost::ONE, at_s(6), at_s(7)), locked);
+    }
+
+    #[test]
+    fn a_state_with_something_outstanding_is_never_idle() {
+        let bucket = bucket("1/s burst 10", 0);
+        let reserved = bucket.reserve(Wide::UNSEEN, at_s(0), units(3)).state;
+        assert!(!reserved.is_idle(Timestamp::MAX));
+        let settled = bucket.settle(reserved, at_s(100), units(3), units(3));
+        assert_eq!(settled.idle_at(), 103 * SECOND);
+        assert_eq!(bucket.settle(reserved, at_s(100), units(3), units(0)), Wide::UNSEEN);
+    }
+
+    #[test]
+    fn another_limit_keeps_the_debt_in_units_the_lock_and_what_is_outstanding() {
+        let old = bucket("10/min", 900);
+        let used = old.charge(Wide::UNSEEN, at_s(60), units(6)).state;
+        let left = |new: &Settling| {
+            new.charge(new.carry_over(&old, used, at_s(60)), at_s(60), Cost::ZERO)
+                .answer
+                .remaining
+        };
+        assert_eq!(left(&bucket("10/min", 900)), 4);
+        assert_eq!(left(&bucket("20/min", 900)), 14);
+        assert_eq!(left(&bucket("3/min", 900)), 0);
+        let reserved = old.reserve(Wide::UNSEEN, at_s(60), units(6)).state;
+        let raised = bucket("20/min", 900);
+        let carried = raised.carry_over(&old, reserved, at_s(60));
+        assert_eq!(raised.settle(carried, at_s(90), units(6), Cost::ZERO), Wide::UNSEEN);
+        let locked = old.charge(Wide::UNSEEN, at_s(60), units(10)).state;
+        let new = bucket("7/min", 5);
+        let carried = new.carry_over(&old, locked, at_s(100));
+        assert_eq!(new.locked_for(carried, at_s(100)), Some(Duration::from_secs(860)));
+    }
+
+    #[test]
+    fn another_clock_reads_debt_and_lock_and_takes_what_was_outstanding_as_charged() {
+        let bucket = bucket("1/s burst 10", 900);
+        let state = bucket.charge(Wide::UNSEEN, at_s(1_000), units(2)).state;
+        let state = bucket.reserve(state, at_s(1_000), units(3)).state;
+        let kept = bucket.keep(state, at_s(1_000));
+        let left = |away| {
+            let state = bucket.restore(kept, at_s(0), Duration::from_secs(away));
+            bucket.charge(state, at_s(0), Cost::ZERO).answer.remaining
+        };
+        assert_eq!((left(0), left(2), left(60)), (5, 7, 10));
+        let locked = bucket.charge(Wide::UNSEEN, at_s(1_000), units(10)).state;
+        let kept = bucket.keep(locked, at_s(1_100));
+        let restored = bucket.restore(kept, at_s(0), Duration::from_secs(200));
+        assert_eq!(bucket.locked_for(restored, at_s(0)), Some(Duration::from_mins(10)));
+        assert_eq!(bucket.restore(kept, at_s(0), Duration::from_secs(800)), Wide::UNSEEN);
     }
 }

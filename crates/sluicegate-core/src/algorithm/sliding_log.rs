@@ -111,17 +111,18 @@ impl SlidingLog {
         self.max
     }
 
-    /// Decides one request and, if it passes, logs it. Drops entries that count no more.
+    /// Decides one request and, if it passes, logs it. Only then entries that count no more are dropped: a refusal, and a
+    /// question of cost zero, leave the log as it was.
     ///
     /// # Errors
     ///
     /// If the request would pass but the log has no room for it; nothing is then charged.
     pub fn decide(&self, log: &mut impl Log, now: Timestamp, cost: Cost) -> Result<Answer, LogFull> {
-        drop_ended(log, now);
         let answer = self.look(log, now, cost);
         if !answer.passes() || cost.units() == 0 {
             return Ok(answer);
         }
+        self.drop_ended(log, now);
         self.push(log, now, cost)?;
         Ok(self.answer(log, now, log.used(), None))
     }
@@ -142,12 +143,12 @@ impl SlidingLog {
         self.answer(log, now, used, retry)
     }
 
-    /// Takes back a charge of `cost` made at `charged_at`, where it still counts. Returns whether it did.
+    /// Takes back a charge of `cost` made at `charged_at`, if it still counts at `now`. Returns whether it did.
     ///
-    /// Of entries alike the oldest that was not made before goes: a clock that another thread reads may have made the
-    /// entry a little later than it was asked for, and what is left then never counts shorter than the truth.
-    pub fn give_back(&self, log: &mut impl Log, cost: Cost, charged_at: Timestamp) -> bool {
-        self.lessen(log, cost, cost, charged_at)
+    /// Of entries alike the oldest that was not made before goes: another thread's clock may have made the entry a little
+    /// later than it was asked for, and what is left then never counts shorter than the truth.
+    pub fn give_back(&self, log: &mut impl Log, cost: Cost, charged_at: Timestamp, now: Timestamp) -> bool {
+        self.lessen(log, (cost, cost), charged_at, now)
     }
 
     /// Corrects a charge of `reserved`, made at `charged_at`, to `actual`: less is given back where the charge still
@@ -166,7 +167,7 @@ impl SlidingLog {
     ) -> Result<(), LogFull> {
         if actual < reserved {
             let less = Cost::new(reserved.units() - actual.units());
-            self.lessen(log, reserved, less, charged_at);
+            self.lessen(log, (reserved, less), charged_at, now);
             return Ok(());
         }
         self.overdraw(log, now, Cost::new(actual.units() - reserved.units()))
@@ -184,7 +185,7 @@ impl SlidingLog {
         if cost.units() == 0 {
             return Ok(());
         }
-        drop_ended(log, now);
+        self.drop_ended(log, now);
         let entries = u64::try_from(log.len()).unwrap_or(u64::MAX);
         if entries < self.max && self.push(log, now, cost).is_ok() {
             return Ok(());
@@ -205,9 +206,12 @@ impl SlidingLog {
         log.newest().map_or(0, |newest| newest.ends_at)
     }
 
-    /// Fits a log to this limit after one that differs in nothing but its count: what is beyond it is forgotten, the
-    /// oldest first.
-    pub fn carry_over(&self, log: &mut impl Log) {
+    /// Fits a log of `old`'s, which differs in nothing but its count, to this limit: what is beyond a changed limit is
+    /// forgotten, the oldest first.
+    pub fn carry_over(&self, old: &Self, log: &mut impl Log) {
+        if self.max == old.max {
+            return;
+        }
         while let Some(beyond) = log.used().checked_sub(self.max)
             && beyond > 0
             && let Some(oldest) = log.get(0)
@@ -258,8 +262,12 @@ impl SlidingLog {
     }
 
     /// Takes `less` off an entry of `cost`.
-    fn lessen(&self, log: &mut impl Log, cost: Cost, less: Cost, charged_at: Timestamp) -> bool {
+    fn lessen(&self, log: &mut impl Log, (cost, less): (Cost, Cost), charged_at: Timestamp, now: Timestamp) -> bool {
         let ends_at = charged_at.as_nanos() + self.period();
+        // Once it counts no more, an entry alike would be somebody else's.
+        if ends_at <= seen(log, self.period(), now) {
+            return false;
+        }
         let alike = |entry: &Entry| entry.ends_at >= ends_at && entry.cost == cost.units();
         let Some((index, entry)) = log.entries().enumerate().find(|(_, entry)| alike(entry)) else {
             return false;
@@ -272,6 +280,16 @@ impl SlidingLog {
         }
         log.set_used(log.used().saturating_sub(entry.cost - left));
         true
+    }
+
+    fn drop_ended(&self, log: &mut impl Log, now: Timestamp) {
+        let now = seen(log, self.period(), now);
+        while let Some(oldest) = log.get(0)
+            && oldest.ends_at <= now
+        {
+            log.pop_oldest();
+            log.set_used(log.used().saturating_sub(oldest.cost));
+        }
     }
 
     fn answer(&self, log: &impl Log, now: Timestamp, used: u64, retry: Option<Retry>) -> Answer {
@@ -309,15 +327,6 @@ fn fits_at(log: &impl Log, now: u64, units: u64) -> u64 {
     freeing.map_or(now, |entry| entry.ends_at)
 }
 
-fn drop_ended(log: &mut impl Log, now: Timestamp) {
-    while let Some(oldest) = log.get(0)
-        && oldest.ends_at <= now.as_nanos()
-    {
-        log.pop_oldest();
-        log.set_used(log.used().saturating_sub(oldest.cost));
-    }
-}
-
 /// Closes the gap from the old side: what is taken back is mostly not the newest, and what is older ends first.
 fn remove(log: &mut impl Log, index: usize) {
     for older in (0..index).rev() {
@@ -330,4 +339,206 @@ fn remove(log: &mut impl Log, index: usize) {
 
 const fn until(at: u64, now: Timestamp) -> Duration {
     Duration::from_nanos(at.saturating_sub(now.as_nanos()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::VecDeque;
+
+    /// A log with room for some entries.
+    #[derive(Debug, Clone, PartialEq)]
+    struct Kept {
+        entries: VecDeque<Entry>,
+        room: usize,
+        used: u64,
+    }
+
+    impl Log for Kept {
+        fn len(&self) -> usize {
+            self.entries.len()
+        }
+
+        fn get(&self, index: usize) -> Option<Entry> {
+            self.entries.get(index).copied()
+        }
+
+        fn set(&mut self, index: usize, entry: Entry) {
+            self.entries[index] = entry;
+        }
+
+        fn push_newest(&mut self, entry: Entry) -> Result<(), LogFull> {
+            if self.entries.len() == self.room {
+                return Err(LogFull);
+            }
+            self.entries.push_back(entry);
+            Ok(())
+        }
+
+        fn pop_oldest(&mut self) {
+            self.entries.pop_front();
+        }
+
+        fn used(&self) -> u64 {
+            self.used
+        }
+
+        fn set_used(&mut self, units: u64) {
+            self.used = units;
+        }
+    }
+
+    fn room_for(room: usize) -> Kept {
+        Kept {
+            entries: VecDeque::new(),
+            room,
+            used: 0,
+        }
+    }
+
+    fn at_ms(ms: u64) -> Timestamp {
+        Timestamp::from_nanos(ms * 1_000_000)
+    }
+
+    fn limit(text: &str) -> SlidingLog {
+        SlidingLog::new(text.parse().expect(text))
+    }
+
+    /// `A` for a pass, `d` for a refusal, of requests of cost 1 at the given milliseconds.
+    #[track_caller]
+    fn check(text: &str, arrivals_ms: &[u64], expected: &str) {
+        let limit = limit(text);
+        let mut log = room_for(9);
+        let got: alloc::string::String = arrivals_ms
+            .iter()
+            .map(|ms| {
+                let answer = limit.decide(&mut log, at_ms(*ms), Cost::ONE).expect("room");
+                if answer.passes() { 'A' } else { 'd' }
+            })
+            .collect();
+        assert_eq!(got, expected, "{text} at {arrivals_ms:?}");
+    }
+
+    #[test]
+    fn each_charge_counts_for_a_period_and_not_a_nanosecond_longer() {
+        check("2/s", &[0, 900, 999, 1_000, 1_001, 1_899, 1_900], "AAdAddA");
+    }
+
+    #[test]
+    fn two_requests_in_one_nanosecond_count_twice() {
+        check("2/s", &[5, 5, 5], "AAd");
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_reads_as_one_that_stands() {
+        check("2/s", &[800, 0, 0, 1_000, 1_799, 1_800], "AAdddA");
+    }
+
+    #[test]
+    fn a_refusal_says_when_enough_of_the_oldest_count_no_more() {
+        let limit = limit("5/s");
+        let mut log = room_for(9);
+        for (ms, cost) in [(0, 2), (100, 1), (300, 2)] {
+            assert!(
+                limit
+                    .decide(&mut log, at_ms(ms), Cost::new(cost))
+                    .expect("room")
+                    .passes()
+            );
+        }
+        let wait = |cost| limit.look(&log, at_ms(400), Cost::new(cost)).retry;
+        let after = |ms| Some(Retry::After(Duration::from_millis(ms)));
+        assert_eq!(
+            (wait(0), wait(1), wait(2), wait(3)),
+            (None, after(600), after(600), after(700))
+        );
+        assert_eq!(
+            (wait(4), wait(5), wait(6)),
+            (after(900), after(900), Some(Retry::Never))
+        );
+        assert_eq!(limit.look(&log, at_ms(1_050), Cost::ZERO).remaining, 2);
+    }
+
+    #[test]
+    fn a_log_without_room_charges_nothing() {
+        let limit = limit("5/s");
+        let mut log = room_for(1);
+        assert!(limit.decide(&mut log, at_ms(0), Cost::ONE).expect("room").passes());
+        let before = log.clone();
+        assert_eq!(limit.decide(&mut log, at_ms(1), Cost::ONE), Err(LogFull));
+        assert_eq!(log, before);
+        assert!(
+            limit
+                .decide(&mut log, at_ms(1_000), Cost::ONE)
+                .expect("room again")
+                .passes()
+        );
+    }
+
+    #[test]
+    fn what_is_taken_back_is_one_entry_of_its_cost() {
+        let limit = limit("9/s");
+        let mut log = room_for(9);
+        for (ms, cost) in [(0, 1), (1, 2), (2, 2), (3, 3)] {
+            let _ = limit.decide(&mut log, at_ms(ms), Cost::new(cost)).expect("room");
+        }
+        let costs = |log: &Kept| log.entries().map(|entry| entry.cost).collect::<alloc::vec::Vec<_>>();
+        assert!(!limit.give_back(&mut log, Cost::new(1), at_ms(1), at_ms(3)));
+        assert!(limit.give_back(&mut log, Cost::new(2), at_ms(2), at_ms(3)));
+        assert_eq!((costs(&log), log.used()), (alloc::vec![1, 2, 3], 6));
+        assert!(limit.give_back(&mut log, Cost::new(3), at_ms(0), at_ms(3)));
+        assert!(limit.give_back(&mut log, Cost::new(1), at_ms(0), at_ms(3)));
+        assert_eq!((costs(&log), log.used()), (alloc::vec![2], 2));
+        assert!(!limit.give_back(&mut log, Cost::new(2), at_ms(1), at_ms(1_001)));
+        assert!(limit.give_back(&mut log, Cost::new(2), at_ms(1), at_ms(1_000)));
+        assert!(log.is_empty() && limit.idle_at(&log) == 0);
+    }
+
+    #[test]
+    fn a_settled_charge_counts_as_what_it_was() {
+        let limit = limit("3/s");
+        let mut log = room_for(9);
+        let _ = limit.decide(&mut log, at_ms(0), Cost::new(3)).expect("room");
+        limit
+            .settle(&mut log, Cost::new(3), Cost::new(1), at_ms(0), at_ms(1))
+            .expect("room");
+        assert_eq!(log.used(), 1);
+        for _ in 0..9 {
+            limit
+                .settle(&mut log, Cost::new(1), Cost::new(4), at_ms(0), at_ms(2))
+                .expect("room");
+        }
+        assert_eq!((log.used(), log.len()), (28, 3));
+        assert!(!limit.look(&log, at_ms(1_001), Cost::ZERO).passes());
+        assert!(limit.look(&log, at_ms(1_002), Cost::new(3)).passes());
+    }
+
+    #[test]
+    fn a_lowered_limit_forgets_the_oldest_beyond_it() {
+        let mut log = room_for(9);
+        for ms in 0..3 {
+            let _ = limit("9/s").decide(&mut log, at_ms(ms), Cost::new(3)).expect("room");
+        }
+        limit("4/s").carry_over(&limit("9/s"), &mut log);
+        assert_eq!((log.used(), log.len()), (4, 2));
+        assert_eq!(
+            limit("4/s").look(&log, at_ms(3), Cost::ONE).retry,
+            Some(Retry::After(Duration::from_millis(998)))
+        );
+    }
+
+    #[test]
+    fn another_clock_reads_how_long_each_entry_still_counts() {
+        let limit = limit("9/s");
+        let kept = limit.keep(
+            Entry {
+                ends_at: 1_500_000_000,
+                cost: 2,
+            },
+            at_ms(1_000),
+        );
+        let restored = |away| limit.restore(kept, at_ms(0), Duration::from_millis(away));
+        assert_eq!(restored(100).map(|entry| entry.ends_at), Some(400_000_000));
+        assert_eq!((restored(500), restored(u64::MAX)), (None, None));
+    }
 }

@@ -105,12 +105,19 @@ impl SlidingWindow {
         self.keep_pair(pair)
     }
 
-    /// A state of a limit that differs in nothing but its count: what was counted stays, as far as this limit reaches.
+    /// A state of `old`'s, which differs in nothing but its count: what counts now stays, as far as a changed limit
+    /// reaches.
     #[must_use]
-    pub fn carry_over(&self, state: Wide) -> Wide {
-        let mut pair = self.pair_of(state);
-        pair.previous = pair.previous.min(self.count_max());
+    pub fn carry_over(&self, old: &Self, state: Wide, now: Timestamp) -> Wide {
+        if self.limit == old.limit {
+            return state;
+        }
+        let mut pair = self.pair(state, now);
         pair.current = pair.current.min(self.count_max());
+        // A window in which `now` lies is not over: at least a nanosecond is left of it.
+        let room = u128::from(self.count_max() - pair.current) * u128::from(self.windows.period());
+        let previous_max = room / u128::from(self.left(&pair, now).max(1));
+        pair.previous = pair.previous.min(u64::try_from(previous_max).unwrap_or(u64::MAX));
         self.keep_pair(pair)
     }
 
@@ -243,5 +250,116 @@ impl SlidingWindow {
 
     const fn count_max(&self) -> u64 {
         self.limit.count().get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_ms(ms: u64) -> Timestamp {
+        Timestamp::from_nanos(ms * 1_000_000)
+    }
+
+    fn window(limit: &str) -> SlidingWindow {
+        SlidingWindow::new(limit.parse().expect(limit), 0)
+    }
+
+    /// `A` for a pass, `d` for a refusal, of requests of cost 1 at the given milliseconds.
+    #[track_caller]
+    fn check(limit: &str, arrivals_ms: &[u64], expected: &str) {
+        let window = window(limit);
+        let mut state = Wide::UNSEEN;
+        let got: alloc::string::String = arrivals_ms
+            .iter()
+            .map(|ms| {
+                let ruling = window.decide(state, at_ms(*ms), Cost::ONE);
+                state = ruling.state;
+                if ruling.answer.passes() { 'A' } else { 'd' }
+            })
+            .collect();
+        assert_eq!(got, expected, "{limit} at {arrivals_ms:?}");
+    }
+
+    #[test]
+    fn the_last_window_counts_by_what_of_it_is_not_yet_a_period_ago() {
+        check("4/s", &[0, 0, 0, 0, 0, 1_000, 1_249, 1_250, 1_499, 1_500], "AAAAdddAdA");
+    }
+
+    #[test]
+    fn after_two_windows_nothing_counts() {
+        check("2/s", &[500, 500, 1_000, 2_000, 2_000, 2_000], "AAdAAd");
+        check("2/s", &[0, 0, 9_500, 9_500, 9_500], "AAAAd");
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_admits_nothing_more() {
+        check(
+            "4/s",
+            &[999, 999, 999, 999, 1_500, 1_500, 1_000, 0, 1_500, 1_750],
+            "AAAAAAdddA",
+        );
+    }
+
+    #[track_caller]
+    fn check_wait(limit: &str, charges_ms: &[u64], now_ms: u64, cost: u64, expected: Option<Duration>) {
+        let window = window(limit);
+        let mut state = Wide::UNSEEN;
+        for ms in charges_ms {
+            let ruling = window.decide(state, at_ms(*ms), Cost::ONE);
+            assert!(ruling.answer.passes(), "{limit}: {ms}");
+            state = ruling.state;
+        }
+        let answer = window.decide(state, at_ms(now_ms), Cost::new(cost)).answer;
+        let expected = expected.map_or(Retry::Never, Retry::After);
+        assert_eq!(answer.retry, Some(expected));
+    }
+
+    #[test]
+    fn a_refusal_knows_the_first_nanosecond_at_which_it_would_pass() {
+        let millis = |ms| Some(Duration::from_millis(ms));
+        check_wait("4/s", &[0, 0, 0, 0], 1_000, 1, millis(250));
+        check_wait("4/s", &[0, 0, 0, 0], 100, 1, millis(1_150));
+        check_wait("4/s", &[0, 0, 0, 0], 100, 4, millis(1_900));
+        check_wait("4/s", &[0, 0, 0, 0], 100, 5, None);
+        check_wait("3/s", &[0, 0, 0], 1_000, 1, Some(Duration::from_nanos(333_333_334)));
+        // This window is full by itself, and most of it still counts in the next.
+        check_wait(
+            "4/s",
+            &[0, 1_750, 1_750, 1_750],
+            1_800,
+            3,
+            Some(Duration::from_nanos(866_666_667)),
+        );
+    }
+
+    #[test]
+    fn a_refund_goes_to_the_window_that_was_charged_and_no_other() {
+        let window = window("8/s");
+        let left = |state, ms| window.decide(state, at_ms(ms), Cost::ZERO).answer.remaining;
+        let first = window.decide(Wide::UNSEEN, at_ms(0), Cost::new(8)).state;
+        let second = window.decide(first, at_ms(1_500), Cost::new(2)).state;
+        assert_eq!(left(second, 1_500), 2);
+        assert_eq!(left(window.give_back(second, Cost::new(2), at_ms(1_500)), 1_500), 4);
+        assert_eq!(left(window.give_back(second, Cost::new(4), at_ms(0)), 1_500), 4);
+        let third = window.decide(second, at_ms(2_000), Cost::new(1)).state;
+        assert_eq!(window.give_back(third, Cost::new(8), at_ms(0)), third);
+    }
+
+    #[test]
+    fn another_clock_reads_the_same_windows() {
+        let (before, now) = (window("8/s"), at_ms(1_500));
+        let state = before.decide(Wide::UNSEEN, at_ms(0), Cost::new(8)).state;
+        let state = before.decide(state, now, Cost::new(3)).state;
+        let kept = before.keep(state, now);
+        let left = |epoch_ms: u64| {
+            let after = SlidingWindow::new(*before.limit(), epoch_ms * 1_000_000);
+            let restored = after.restore(kept, at_ms(0));
+            after.decide(restored, at_ms(0), Cost::ZERO).answer.remaining
+        };
+        assert_eq!(left(1_500), 1);
+        assert_eq!(left(1_750), 3);
+        assert_eq!(left(2_500), 6);
+        assert_eq!(left(3_000), 8);
     }
 }

@@ -75,60 +75,38 @@ impl TickScale {
     #[inline]
     pub(crate) const fn tick_up(&self, now: Timestamp) -> Tick {
         let Tick(begun) = self.tick(now);
-        if self.begins_at(begun) >= now.as_nanos() {
+        if self.first_nano(begun) == now.as_nanos() {
             Tick(begun)
         } else {
             Tick(begun + 1)
         }
     }
 
-    /// A nanosecond at which `ticks` has begun, never earlier than it does and at most one later; saturates.
-    ///
-    /// It grows evenly: two ticks that lie an emission interval apart begin at least that interval apart, less the part
-    /// of a nanosecond that no clock shows.
+    /// The very first nanosecond at which [`Self::tick`] says at least `ticks`. Saturates.
     #[inline]
-    pub(crate) const fn begins_at(&self, ticks: u64) -> u64 {
+    pub(crate) const fn first_nano(&self, ticks: u64) -> u64 {
         let back = 63 - self.shift;
         let nanos = (ticks as u128 * self.inverse as u128 + ((1 << back) - 1)) >> back;
-        if nanos > u64::MAX as u128 {
+        let nanos = if nanos > u64::MAX as u128 {
             u64::MAX
         } else {
             nanos as u64
-        }
-    }
-
-    /// The very first nanosecond at which [`Self::tick`] says at least `ticks`.
-    #[inline]
-    pub(crate) const fn first_nano(&self, ticks: u64) -> u64 {
-        let nanos = self.begins_at(ticks);
+        };
+        // The inverse is rounded up too: for all that the clock can reach that adds less than half a nanosecond, which
+        // the rounding of the product can make a whole one.
         match nanos.checked_sub(1) {
             Some(before) if self.tick(Timestamp::from_nanos(before)).0 >= ticks => before,
             _ => nanos,
         }
     }
 
-    /// The very first nanosecond at which [`Self::tick_up`] says at least `ticks`.
+    /// The very first nanosecond at which [`Self::tick_up`] says at least `ticks`. Saturates.
     #[inline]
     pub(crate) const fn first_nano_up(&self, ticks: u64) -> u64 {
-        let Some(last) = ticks.checked_sub(1) else { return 0 };
-        let mut nanos = self.begins_at(last).saturating_add(1);
-        // Of the two that the rounding up of `begins_at` may have added, and no more.
-        let mut steps = 0;
-        while steps < 2 && nanos > 0 && self.tick_up(Timestamp::from_nanos(nanos - 1)).0 >= ticks {
-            nanos -= 1;
-            steps += 1;
-        }
-        nanos
-    }
-
-    /// The last tick that [`Self::begins_at`] puts at `now` or before.
-    #[inline]
-    pub(crate) const fn begun_by(&self, now: Timestamp) -> Tick {
-        let Tick(begun) = self.tick(now);
-        if self.begins_at(begun) <= now.as_nanos() {
-            Tick(begun)
-        } else {
-            Tick(begun.saturating_sub(1))
+        // It says less for as long as the tick before has not begun, and at the moment when that begins.
+        match ticks.checked_sub(1) {
+            Some(last) => self.first_nano(last).saturating_add(1),
+            None => 0,
         }
     }
 

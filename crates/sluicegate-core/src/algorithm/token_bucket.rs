@@ -197,10 +197,13 @@ impl TokenBucket {
         if end > Tat::MAX.0 { Tat::MAX } else { Tat(end) }
     }
 
-    /// A TAT of `old`'s in this bucket's ticks: the debt in units stays, as far as this burst reaches. A lowered limit
-    /// so clamps, and a raised one does not refill.
+    /// A TAT of `old`'s in this bucket's ticks: the debt in units stays, as far as a changed limit's burst reaches. A
+    /// lowered limit so clamps, and a raised one does not refill.
     #[must_use]
     pub fn carry_over(&self, old: &Self, tat: Tat, now: Timestamp) -> Tat {
+        if self == old {
+            return tat;
+        }
         let debt = tat.0.saturating_sub(old.tick(now).0);
         let debt = self.debt_carried(old, debt).min(self.tolerance);
         if debt == 0 {
@@ -226,7 +229,8 @@ impl TokenBucket {
         let refilled = self.tick(Timestamp::ZERO.saturating_add(away)).0;
         match debt.min(Tat::MAX.0).saturating_sub(refilled) {
             0 => Tat::UNSEEN,
-            left => Tat(self.tick(now).0.saturating_add(left).min(Tat::MAX.0)),
+            // Of the parts of ticks that are rounded here and at its keeping, none is given away.
+            left => Tat(self.scale.tick_up(now).0.saturating_add(left).min(Tat::MAX.0)),
         }
     }
 
@@ -406,6 +410,76 @@ mod tests {
             left <= 1,
             "{left} units left, of which at most one was not yet refilled"
         );
+    }
+
+    /// A charge that is settled is at last the charge that it should have been, and refill that passed meanwhile stays.
+    #[track_caller]
+    fn check_settled(reserved: u64, actual: u64, after_s: u64, expected_left: u64) {
+        let bucket = TokenBucket::new("1/s burst 10".parse().expect("a limit"));
+        let start = bucket.tick(Timestamp::ZERO);
+        let later = bucket.tick(Timestamp::from_nanos(after_s * 1_000_000_000));
+        let tat = bucket.decide(Tat::UNSEEN, start, Cost::new(reserved)).tat();
+        let tat = bucket.settle(tat, Cost::new(reserved), Cost::new(actual), start, later);
+        let left = bucket.remaining(&bucket.decide(tat, later, Cost::ZERO));
+        assert_eq!(left, expected_left, "{reserved} as {actual} after {after_s} s");
+    }
+
+    #[test]
+    fn a_settled_charge_is_at_last_what_it_should_have_been() {
+        check_settled(6, 6, 0, 4);
+        check_settled(6, 2, 0, 8);
+        check_settled(6, 2, 3, 10);
+        check_settled(6, 0, 9, 10);
+        check_settled(6, 5, 2, 7);
+        check_settled(6, 9, 0, 1);
+        check_settled(6, 9, 2, 3);
+        check_settled(6, 30, 0, 0);
+    }
+
+    #[test]
+    fn an_overdraft_of_any_size_ends_in_a_debt_that_never_does() {
+        let bucket = TokenBucket::new("1/s burst 10".parse().expect("a limit"));
+        let now = bucket.tick(Timestamp::MAX);
+        let tat = bucket.overdraw(Tat::UNSEEN, now, Cost::new(u64::MAX));
+        assert_eq!(bucket.overdraw(tat, now, Cost::new(u64::MAX)), Tat::MAX);
+        assert!(!Tat::MAX.is_idle(now));
+        assert_eq!(bucket.overdraw(Tat::UNSEEN, now, Cost::ZERO), Tat::UNSEEN);
+    }
+
+    #[test]
+    fn limits_of_one_rate_draw_from_one_tat_by_bursts_of_their_own() {
+        let limit = |text: &str| text.parse::<Limit>().expect(text);
+        let largest = limit("10/s burst 500000000000000000").burst();
+        let wide = TokenBucket::new_sharing(limit("10/s burst 500000000000000000"), largest);
+        let narrow = TokenBucket::new_sharing(limit("10/s burst 3"), largest);
+        assert_eq!(wide.scale(), narrow.scale());
+        assert_eq!(wide, TokenBucket::new(*wide.limit()));
+        let now = wide.tick(Timestamp::from_nanos(1_000_000_000));
+        let two = wide.decide(Tat::UNSEEN, now, Cost::new(2)).tat();
+        let three = narrow.decide(two, now, Cost::ONE);
+        assert!(three.passes() && narrow.remaining(&three) == 0);
+        assert!(!narrow.decide(three.tat(), now, Cost::ONE).passes());
+        assert!(wide.decide(three.tat(), now, Cost::ONE).passes());
+    }
+
+    #[test]
+    fn a_changed_limit_keeps_the_debt_in_units_and_clamps_it() {
+        let bucket = |text: &str| TokenBucket::new(text.parse().expect(text));
+        let (old, now) = (bucket("10/min"), Timestamp::from_nanos(60_000_000_000));
+        let used = old.decide(Tat::UNSEEN, old.tick(now), Cost::new(6)).tat();
+        let left = |new: TokenBucket, tat| {
+            let tat = new.carry_over(&old, tat, now);
+            new.remaining(&new.decide(tat, new.tick(now), Cost::ZERO))
+        };
+        assert_eq!(left(bucket("10/min"), used), 4);
+        assert_eq!(left(bucket("20/min"), used), 14);
+        assert_eq!(left(bucket("10/min burst 7"), used), 1);
+        assert_eq!(left(bucket("3/min"), used), 0);
+        let overdrawn = old.overdraw(used, old.tick(now), Cost::new(90));
+        assert_eq!(old.carry_over(&old, overdrawn, now), overdrawn);
+        let raised = bucket("20/min");
+        let clamped = raised.carry_over(&old, overdrawn, now);
+        assert!(raised.decide(clamped, raised.tick(now), Cost::ZERO).passes());
     }
 
     #[test]
