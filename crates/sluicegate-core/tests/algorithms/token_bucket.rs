@@ -7,6 +7,8 @@ use sluicegate_core::algorithm::{Tat, TokenBucket};
 use sluicegate_core::{Cost, Limit, Retry, Timestamp};
 use std::time::Duration;
 
+use crate::histories::histories;
+
 /// The exact debt of a stream of admissions: in units times period, so that no division is ever needed.
 struct ExactDebt {
     count: BigUint,
@@ -88,7 +90,7 @@ fn step_cost(limit: &Limit, noise: u64) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(histories(20_000))]
 
     /// Over any interval Δ at most B + nΔ/P + 1 units pass, and nothing is refused that an ideal bucket with one unit
     /// less would admit.
