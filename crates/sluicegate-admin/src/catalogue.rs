@@ -39,8 +39,12 @@ pub const FAMILIES: &[&Family] = &[
     &DECISION_SECONDS,
     &OVERFLOWED,
     &RULE_CELLS_OWNED,
+    &HELD,
+    &WAITING,
     &TABLE_CELLS,
     &TABLE_CELLS_OWNED,
+    &LOG_BLOCKS,
+    &LOG_BLOCKS_USED,
     &TABLE_BYTES,
     &GATEWAY_CONNECTIONS,
     &GATEWAY_CONNECTIONS_MAX,
@@ -87,6 +91,26 @@ pub const RULE_CELLS_OWNED: Family = gauge(
     &["rule"],
     "Cells of the table that belong to keys of this rule",
 );
+
+/// What requests under way hold of each rule.
+pub const HELD: Family = gauge(
+    "held",
+    &["rule"],
+    "Permits, or units reserved and not settled yet, that requests under way hold of this rule",
+);
+
+/// Requests in queues.
+pub const WAITING: Family = gauge("waiting", &[], "Requests that wait in leaky buckets");
+
+/// Room for the entries of logs.
+pub const LOG_BLOCKS: Family = gauge(
+    "log_blocks",
+    &[],
+    "Blocks for the entries of sliding logs, seven entries each",
+);
+
+/// How much of it is used.
+pub const LOG_BLOCKS_USED: Family = gauge("log_blocks_used", &[], "Blocks that sliding logs use");
 
 /// Cells there are.
 pub const TABLE_CELLS: Family = gauge("table_cells", &[], "Cells that the table has");

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate::metrics::{DECISION_BOUNDS, RuleOutcome};
-use sluicegate::policy::Policy;
 use sluicegate::policy::checked::Enforce;
-use sluicegate::{Limiter, RouteId};
+use sluicegate::{Limiter, RouteId, RuleId};
 
 use crate::catalogue;
 use crate::readings::{Readings, Source};
@@ -34,82 +33,65 @@ impl Source for BuildSource {
 #[derive(Debug)]
 pub struct LimiterSource {
     limiter: Arc<Limiter>,
-    rules: Vec<Rule>,
-    routes: Vec<String>,
-}
-
-/// What labels and series of a rule depend on.
-#[derive(Debug)]
-struct Rule {
-    name: String,
-    enforce: Enforce,
-}
-
-impl Rule {
-    /// Whether the rule can ever say so: one that is enforced for every key has no shadow, and the reverse. Leaving the
-    /// others out halves the largest family.
-    fn can_say(&self, outcome: RuleOutcome) -> bool {
-        match outcome {
-            RuleOutcome::Allow | RuleOutcome::Deny => self.enforce > Enforce::SHADOW,
-            RuleOutcome::ShadowAllow | RuleOutcome::ShadowDeny => self.enforce < Enforce::ALL,
-        }
-    }
 }
 
 impl LimiterSource {
-    /// `limiter` has to be made of `policy`, which gives the labels' names.
-    pub fn new(policy: &Policy, limiter: Arc<Limiter>) -> Self {
-        Self {
-            limiter,
-            rules: policy
-                .rules
-                .iter()
-                .map(|rule| Rule {
-                    name: rule.name.clone(),
-                    enforce: rule.enforce,
-                })
-                .collect(),
-            routes: policy.routes.iter().map(|route| route.name.clone()).collect(),
-        }
+    /// Reads whatever policy is in force when it is asked.
+    pub fn new(limiter: Arc<Limiter>) -> Self {
+        Self { limiter }
     }
+}
 
-    /// Empty for none, which no route is called.
-    fn route(&self, route: Option<RouteId>) -> &str {
-        route
-            .and_then(|route| self.routes.get(route.index()))
-            .map_or("", String::as_str)
+/// Whether a rule can ever say so: one that is enforced for every key has no shadow, and the reverse. Leaving the
+/// others out halves the largest family.
+fn can_say(enforce: Enforce, outcome: RuleOutcome) -> bool {
+    match outcome {
+        RuleOutcome::Allow | RuleOutcome::Deny => enforce > Enforce::SHADOW,
+        RuleOutcome::ShadowAllow | RuleOutcome::ShadowDeny => enforce < Enforce::ALL,
     }
 }
 
 impl Source for LimiterSource {
     fn read(&self, readings: &mut Readings) {
-        let metrics = self.limiter.metrics();
+        let engine = self.limiter.engine();
+        let metrics = engine.metrics();
         let times = metrics.decision_times();
         let bounds = DECISION_BOUNDS.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
         let buckets = bounds.zip(times.counts).collect();
         readings.histogram(&catalogue::DECISION_SECONDS, &[], times.total.as_secs_f64(), buckets);
 
-        let table = self.limiter.table();
-        let fill = table.fill();
+        let fill = self.limiter.table().fill();
         readings.whole(&catalogue::TABLE_BYTES, &[], whole(fill.bytes));
         readings.whole(&catalogue::TABLE_CELLS, &[], whole(fill.cells));
         readings.whole(&catalogue::TABLE_CELLS_OWNED, &[], whole(fill.owned));
-        for (rule, bucket) in self.rules.iter().zip(table.buckets()) {
-            readings.whole(&catalogue::RULE_CELLS_OWNED, &[&rule.name], whole(bucket.owned()));
-            readings.whole(&catalogue::OVERFLOWED, &[&rule.name], bucket.overflowed());
+        readings.whole(&catalogue::LOG_BLOCKS, &[], whole(fill.log_blocks));
+        readings.whole(&catalogue::LOG_BLOCKS_USED, &[], whole(fill.log_blocks_used));
+        readings.whole(&catalogue::WAITING, &[], whole(self.limiter.waiting()));
+        let rules: Vec<&str> = engine.rule_names().collect();
+        let routes: Vec<&str> = engine.route_names().collect();
+        for (id, name) in (0..).map(RuleId::new).zip(&rules) {
+            let Some(bucket) = engine.bucket(id) else { continue };
+            readings.whole(&catalogue::RULE_CELLS_OWNED, &[name], whole(bucket.owned()));
+            readings.whole(&catalogue::OVERFLOWED, &[name], bucket.overflowed());
+            readings.whole(&catalogue::HELD, &[name], bucket.held());
         }
 
+        // Empty for none, which no route is called.
+        let route = |route: Option<RouteId>| route.and_then(|route| routes.get(route.index())).copied().unwrap_or("");
         for count in metrics.requests() {
-            let labels = [self.route(count.route), count.outcome.as_str()];
+            let labels = [route(count.route), count.outcome.as_str()];
             readings.whole(&catalogue::REQUESTS, &labels, count.count);
         }
         // Last, since this is the family that a large policy overruns the bound with.
         for count in metrics.rules() {
-            let Some(rule) = self.rules.get(count.rule).filter(|rule| rule.can_say(count.outcome)) else {
+            let id = u16::try_from(count.rule).ok().map(RuleId::new);
+            let Some((name, enforce)) = rules.get(count.rule).zip(id.and_then(|id| engine.enforce(id))) else {
                 continue;
             };
-            let labels = [&rule.name, self.route(count.route), count.outcome.as_str()];
-            readings.whole(&catalogue::DECISIONS, &labels, count.count);
+            if can_say(enforce, count.outcome) {
+                let labels = [name, route(count.route), count.outcome.as_str()];
+                readings.whole(&catalogue::DECISIONS, &labels, count.count);
+            }
         }
     }
 }
@@ -125,6 +107,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use http::{HeaderMap, HeaderValue, Method};
+    use sluicegate::policy::Policy;
     use sluicegate::{ManualClock, Request, Secret};
 
     use super::*;
@@ -135,7 +118,7 @@ mod tests {
         let (policy, _) = Policy::parse("test", policy).expect("no faults");
         let limiter = Limiter::new(&policy, &Secret::from_bytes([7; 32]), Arc::new(ManualClock::default()));
         let limiter = Arc::new(limiter.expect("a small table"));
-        let source = LimiterSource::new(&policy, Arc::clone(&limiter));
+        let source = LimiterSource::new(Arc::clone(&limiter));
         (limiter, Exposition::new(vec![Arc::new(source)]))
     }
 

@@ -67,7 +67,7 @@ impl Doors {
             Arc::new(BuildSource::new(VERSION)),
             Arc::new(TrafficSource::new(gateway.traffic())),
             // Last, since it is the one that a large policy overruns the bound of a scrape with.
-            Arc::new(LimiterSource::new(policy, Arc::clone(&limiter))),
+            Arc::new(LimiterSource::new(Arc::clone(&limiter))),
         ];
         let console = Console::new(sources, readiness.clone());
         let admin = policy

@@ -86,6 +86,8 @@ pub enum Reason {
     Limit,
     /// An attribute that a rule with `on_missing_key: refuse` keys on is absent.
     MissingKey,
+    /// An attribute that a rule counts by is there and is not what it has to be, such as a cost that is no number.
+    BadValue,
 }
 
 /// When the same request may pass.
@@ -165,15 +167,27 @@ impl RuleState {
 /// Where every rule that applies stands, in the policy's order; at most [`RULES_MAX`]. Lives on the stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
+    generation: u32,
     states: ArrayVec<RuleState, RULES_MAX>,
 }
 
 impl Report {
     /// No rules.
     pub const fn new() -> Self {
+        Self::of_generation(0)
+    }
+
+    /// No rules yet, of the policy that is numbered `generation` among those that were in force one after another.
+    pub const fn of_generation(generation: u32) -> Self {
         Self {
+            generation,
             states: ArrayVec::new_const(),
         }
+    }
+
+    /// Which of the policies that were in force one after another the rules belong to.
+    pub const fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// Adds a rule's state; one beyond [`RULES_MAX`] is left out, which a checked policy cannot bring about.

@@ -137,6 +137,8 @@ pub enum PartKind {
     Rule = 6,
     /// A value that a program names itself, through the library.
     Value = 7,
+    /// A member of a request's body.
+    Body = 8,
 }
 
 /// A keyed 64-bit hash of a key's parts.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sluicegate_core::Timestamp;
 
@@ -10,17 +10,29 @@ use sluicegate_core::Timestamp;
 pub trait Clock: Send + Sync {
     /// The time since this clock's start. Within one thread never earlier than the time before.
     fn now(&self) -> Timestamp;
+
+    /// The Unix time, in nanoseconds, at this clock's start: what windows are aligned by. Read from the wall once and for all, so that
+    /// no later step of it moves a window; zero where the wall's clock is before 1970.
+    fn epoch_at_start(&self) -> u64;
 }
 
 impl<C: Clock + ?Sized> Clock for &C {
     fn now(&self) -> Timestamp {
         (**self).now()
     }
+
+    fn epoch_at_start(&self) -> u64 {
+        (**self).epoch_at_start()
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
+    }
+
+    fn epoch_at_start(&self) -> u64 {
+        (**self).epoch_at_start()
     }
 }
 
@@ -33,6 +45,7 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 pub struct SystemClock {
     source: quanta::Clock,
     start: u64,
+    epoch_at_start: u64,
 }
 
 impl SystemClock {
@@ -44,8 +57,22 @@ impl SystemClock {
     pub fn new() -> Self {
         let source = quanta::Clock::new();
         let start = source.raw();
-        Self { source, start }
+        Self {
+            source,
+            start,
+            epoch_at_start: unix_nanos(),
+        }
     }
+}
+
+/// The wall's clock: nanoseconds since 1970, zero before. For what is kept beyond the process, where no monotonic clock reaches.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the wall's clock"
+)]
+pub fn unix_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Default for SystemClock {
@@ -59,6 +86,10 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         // A counter that went back between two cores gives zero here, and a bucket takes earlier times as no time.
         Timestamp::from_nanos(self.source.delta_as_nanos(self.start, self.source.raw()))
+    }
+
+    fn epoch_at_start(&self) -> u64 {
+        self.epoch_at_start
     }
 }
 
@@ -92,6 +123,11 @@ impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_nanos(self.nanos.load(Ordering::Relaxed))
     }
+
+    /// A manual clock starts in 1970.
+    fn epoch_at_start(&self) -> u64 {
+        0
+    }
 }
 
 /// Either clock, so that what holds one need not be generic over it.
@@ -121,6 +157,13 @@ impl Clock for AnyClock {
         match self {
             Self::System(clock) => clock.now(),
             Self::Manual(clock) => clock.now(),
+        }
+    }
+
+    fn epoch_at_start(&self) -> u64 {
+        match self {
+            Self::System(clock) => clock.epoch_at_start(),
+            Self::Manual(clock) => clock.epoch_at_start(),
         }
     }
 }

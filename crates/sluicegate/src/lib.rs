@@ -40,7 +40,7 @@ mod route;
 pub mod secret;
 mod told;
 
-pub use limiter::{Admitted, Check, Cleaner, Decision, Limiter, LimiterError, Outcome, Ticket};
+pub use limiter::{Admitted, BodyQuestion, Check, Cleaner, Decision, Engine, Limiter, LimiterError, Outcome, Ticket};
 pub use request::{Request, canonical_host};
 pub use route::{PathConflict, RouteId};
 pub use sluicegate_core::{Cost, Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};

@@ -76,8 +76,9 @@ impl Holding {
 #[derive(Debug, Default)]
 pub struct Takings {
     held: ArrayVec<Holding, HOLDS_MAX>,
-    /// All else that a waiting request gives back if it leaves.
+    /// All else that is given back if the request leaves while it waits, or if a later phase refuses it.
     queued: Vec<Holding>,
+    is_tentative: bool,
 }
 
 impl Takings {
@@ -86,7 +87,21 @@ impl Takings {
         Self {
             held: ArrayVec::new_const(),
             queued: Vec::new(),
+            is_tentative: false,
         }
+    }
+
+    /// Nothing yet, and of what comes everything can be given back: for a request that has a second phase.
+    pub const fn tentative() -> Self {
+        Self {
+            held: ArrayVec::new_const(),
+            queued: Vec::new(),
+            is_tentative: true,
+        }
+    }
+
+    pub(super) const fn is_tentative(&self) -> bool {
+        self.is_tentative
     }
 
     /// Whether there is nothing to give back.
@@ -106,7 +121,7 @@ impl Takings {
         Some(self.held.remove(index))
     }
 
-    /// Takes out what was only to be given back while the request waited.
+    /// Takes out what was only to be given back while the request waited, or had a phase before it.
     pub fn take_queued(&mut self) -> Vec<Holding> {
         std::mem::take(&mut self.queued)
     }

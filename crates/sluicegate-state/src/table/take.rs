@@ -125,6 +125,7 @@ impl Table {
         let now = clock.now();
         if let [charge] = charges
             && charge.is_plain()
+            && !takings.is_tentative()
         {
             let standing = self.charge(charge.bucket, charge.key, charge.cost, now);
             report.push(charge.state(&standing));
@@ -281,7 +282,7 @@ impl Table {
             }
             if charge.hold == Hold::UntilTheEnd {
                 takings.hold(one.holding(now));
-            } else if !delay.is_zero() && charge.mode == Mode::Enforced {
+            } else if (!delay.is_zero() || takings.is_tentative()) && charge.mode == Mode::Enforced {
                 takings.queue(one.holding(now));
             }
         }

@@ -183,6 +183,11 @@ impl Values {
         self.slots.get(place)?.value()
     }
 
+    /// The values of a body that has none of the members that are looked for.
+    pub fn none(pointers: &super::Pointers) -> Self {
+        Self::with_room(pointers.len())
+    }
+
     /// How many pointers there were.
     pub fn len(&self) -> usize {
         self.slots.len()

@@ -1,14 +1,12 @@
 //! From a request's attributes to the key of a rule's cell.
 
-use std::cell::OnceCell;
-
 use http::{HeaderName, Method};
 use sluicegate_core::{KeyBuilder, KeyHasher, PartKind};
 use sluicegate_state::Key;
 
-use crate::address::{self, AddressKey};
-use crate::policy::checked::{self, Identity, KeyPart, OnMissingKey};
-use crate::request::Request;
+use super::attributes::{Attributes, Claim};
+use crate::body::{KeyBuffer, Normal, Pointer, key_of};
+use crate::policy::checked::{self, KeyPart, OnMissingKey};
 
 /// The parts of one rule's key.
 #[derive(Debug)]
@@ -17,12 +15,14 @@ pub(super) struct RuleKey {
     on_missing: OnMissingKey,
 }
 
-/// A part that the request does not have, and that nothing stands in for.
-pub(super) enum Missing {
-    /// The rule does not apply.
+/// Why a rule has no key for a request.
+pub(super) enum NoKey {
+    /// A part is absent, and the rule does not apply to such requests.
     Skip,
-    /// The request is refused.
+    /// A part is absent, and the rule refuses such requests.
     Refuse,
+    /// A part is there and cannot be a key.
+    Bad,
 }
 
 impl RuleKey {
@@ -35,97 +35,96 @@ impl RuleKey {
 
     /// The request's key. No allocation.
     #[inline]
-    pub(super) fn of(&self, keys: &Keys<'_>) -> Result<Key, Missing> {
+    pub(super) fn of(&self, hasher: &KeyHasher, attributes: &Attributes<'_>) -> Result<Key, NoKey> {
         if self.parts.is_empty() {
             return Ok(Key::Whole);
         }
-        let mut key = keys.hasher.key();
+        let mut key = hasher.key();
         for part in &self.parts {
-            key = match keys.add(key, part) {
+            key = match add(key, part, attributes)? {
                 Some(key) => key,
-                None => self.stand_in(key, keys)?,
+                None => self.stand_in(key, attributes)?,
             };
         }
         Ok(Key::Hash(key.finish()))
     }
 
-    /// Replaces one absent part and no other. What stands in carries its own kind, so that no value of the absent
-    /// attribute can be made to read like it.
-    #[cold]
-    fn stand_in<'a>(&self, key: KeyBuilder<'a>, keys: &Keys<'a>) -> Result<KeyBuilder<'a>, Missing> {
-        match self.on_missing {
-            OnMissingKey::Ip => Ok(keys
-                .add(key, &KeyPart::Ip)
-                .unwrap_or_else(|| key.part(PartKind::Absent, &[]))),
-            OnMissingKey::Shared => Ok(key.part(PartKind::Absent, &[])),
-            OnMissingKey::Refuse => Err(Missing::Refuse),
-            OnMissingKey::Skip => Err(Missing::Skip),
-        }
-    }
-}
-
-/// One request's attributes, looked up when a rule first asks.
-pub(super) struct Keys<'a> {
-    hasher: &'a KeyHasher,
-    identity: &'a Identity,
-    request: &'a Request<'a>,
-    /// Empty where no route takes the request in: no route's name is.
-    route: &'a str,
-    address: OnceCell<Option<AddressKey>>,
-}
-
-impl<'a> Keys<'a> {
-    pub(super) const fn new(
-        hasher: &'a KeyHasher,
-        identity: &'a Identity,
-        request: &'a Request<'a>,
-        route: &'a str,
-    ) -> Self {
-        Self {
-            hasher,
-            identity,
-            request,
-            route,
-            address: OnceCell::new(),
-        }
-    }
-
-    /// Adds a part; `None` if the request does not have it.
-    #[inline]
-    fn add<'k>(&self, key: KeyBuilder<'k>, part: &KeyPart) -> Option<KeyBuilder<'k>> {
-        let some = |kind, value: &str| {
-            if value.is_empty() {
-                None
-            } else {
-                Some(key.part(kind, value.as_bytes()))
-            }
-        };
-        match part {
-            KeyPart::Ip => self.address().map(|address| key.part(PartKind::Ip, address.as_bytes())),
-            KeyPart::Route => some(PartKind::Route, self.route),
-            KeyPart::Method => Some(key.part(PartKind::Method, method(self.request.method).as_bytes())),
-            KeyPart::Host => some(PartKind::Host, self.request.host),
-            // Bodies are not read yet.
-            KeyPart::Body { .. } => None,
-            KeyPart::Header(name) => self.header(name).map(|value| key.part(PartKind::Header, value)),
-        }
-    }
-
-    fn address(&self) -> Option<AddressKey> {
-        let (identity, request) = (self.identity, self.request);
-        *self.address.get_or_init(|| {
-            address::find(identity, request.peer, request.headers).map(|address| address::cut(address, identity))
+    /// The headers that the key reads.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.parts.iter().filter_map(|part| match part {
+            KeyPart::Header(name) => Some(name),
+            _ => None,
         })
     }
 
-    /// A header's one value, without blanks around it. Two lines are two claims, of which neither is believed.
-    fn header(&self, name: &HeaderName) -> Option<&'a [u8]> {
-        let mut lines = self.request.headers.get_all(name).iter();
-        match (lines.next(), lines.next()) {
-            (Some(value), None) => Some(value.as_bytes().trim_ascii()),
-            _ => None,
+    /// Replaces one absent part and no other. What stands in carries its own kind, so that no value of the absent
+    /// attribute can be made to read like it.
+    #[cold]
+    fn stand_in<'k>(&self, key: KeyBuilder<'k>, attributes: &Attributes<'_>) -> Result<KeyBuilder<'k>, NoKey> {
+        match self.on_missing {
+            OnMissingKey::Ip => Ok(match attributes.address() {
+                Some(address) => key.part(PartKind::Ip, address.as_bytes()),
+                None => key.part(PartKind::Absent, &[]),
+            }),
+            OnMissingKey::Shared => Ok(key.part(PartKind::Absent, &[])),
+            OnMissingKey::Refuse => Err(NoKey::Refuse),
+            OnMissingKey::Skip => Err(NoKey::Skip),
         }
     }
+}
+
+/// Adds a part; `None` if the request does not have it.
+#[inline]
+fn add<'k>(key: KeyBuilder<'k>, part: &KeyPart, attributes: &Attributes<'_>) -> Result<Option<KeyBuilder<'k>>, NoKey> {
+    let some = |kind, value: &str| {
+        if value.is_empty() {
+            None
+        } else {
+            Some(key.part(kind, value.as_bytes()))
+        }
+    };
+    Ok(match part {
+        KeyPart::Ip => attributes
+            .address()
+            .map(|address| key.part(PartKind::Ip, address.as_bytes())),
+        KeyPart::Route => some(PartKind::Route, attributes.route),
+        KeyPart::Method => Some(key.part(PartKind::Method, method(attributes.method).as_bytes())),
+        KeyPart::Host => some(PartKind::Host, attributes.host),
+        KeyPart::Header(name) => match attributes.header(name) {
+            Claim::One(value) => Some(key.part(PartKind::Header, value.as_bytes().trim_ascii())),
+            Claim::Absent | Claim::Several => None,
+        },
+        KeyPart::Body {
+            pointer,
+            trim,
+            lowercase,
+        } => {
+            let normal = Normal {
+                trim: *trim,
+                lowercase: *lowercase,
+            };
+            return add_member(key, pointer, normal, attributes);
+        }
+    })
+}
+
+/// Adds a member of the body.
+#[cold]
+fn add_member<'k>(
+    key: KeyBuilder<'k>,
+    pointer: &Pointer,
+    normal: Normal,
+    attributes: &Attributes<'_>,
+) -> Result<Option<KeyBuilder<'k>>, NoKey> {
+    let Some(value) = attributes.member(pointer) else {
+        return Ok(None);
+    };
+    let Some(text) = key_of(value).map_err(|_| NoKey::Bad)? else {
+        return Ok(None);
+    };
+    let mut buffer = KeyBuffer::default();
+    let text = normal.apply(text, &mut buffer).map_err(|_| NoKey::Bad)?;
+    Ok(Some(key.part(PartKind::Body, text.as_bytes())))
 }
 
 /// The method as a key: a client that makes up methods gets one cell for all of them, and HEAD draws from GET's.

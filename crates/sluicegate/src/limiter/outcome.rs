@@ -1,36 +1,32 @@
-//! The answer's types, with what the limiter adds to core's: proof of admission, and a promise.
+//! The answer's types, with what the limiter adds to core's: proof of admission, a question for the body, and a promise.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::route::RouteId;
+use super::admitted::Admitted;
+use super::question::BodyQuestion;
 
 /// What [`crate::Limiter::decide`] answers.
-pub type Outcome = sluicegate_core::Outcome<Admitted, Ticket>;
+#[derive(Debug)]
+#[must_use]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a decision lives on the stack: a box would allocate on the hot path"
+)]
+pub enum Outcome {
+    /// The answer.
+    Decided(Decision),
+    /// The answer depends on the request's body. What the rules that need no body took is taken; dropping the question gives it
+    /// back.
+    NeedsBody(Box<BodyQuestion>),
+    /// The answer is on its way; dropping the ticket withdraws the request and gives back what it took.
+    Pending(Ticket),
+}
 
 /// What becomes of a request.
 pub type Decision = sluicegate_core::Decision<Admitted>;
-
-/// Proof that a request was admitted. Only a limiter makes it, and whatever forwards a request asks for it, so that no
-/// request passes by a path that forgot to decide.
-#[derive(Debug)]
-#[must_use]
-pub struct Admitted {
-    route: Option<RouteId>,
-}
-
-impl Admitted {
-    pub(super) const fn new(route: Option<RouteId>) -> Self {
-        Self { route }
-    }
-
-    /// The request's route; `None` if no route takes it in.
-    pub const fn route(&self) -> Option<RouteId> {
-        self.route
-    }
-}
 
 /// A decision that is still under way; await it. Dropping it withdraws the request.
 ///

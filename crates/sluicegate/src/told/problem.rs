@@ -29,8 +29,8 @@ pub(super) const ABNORMAL_USAGE: Kind = Kind {
     status: StatusCode::TOO_MANY_REQUESTS,
 };
 
-/// The request leaves out what limits are counted by. No registered type says that.
-pub(super) const MISSING_KEY: Kind = Kind {
+/// The request leaves out what limits are counted by, or says it in a way that makes no sense. No registered type says that.
+pub(super) const BAD_REQUEST: Kind = Kind {
     uri: "about:blank",
     title: "Bad Request",
     status: StatusCode::BAD_REQUEST,

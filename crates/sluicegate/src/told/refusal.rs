@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sluicegate_core::{Reason, Report, Retry, RuleState};
 
 use super::announcer::{Announcer, whole_seconds};
-use super::problem::{ABNORMAL_USAGE, Kind, MISSING_KEY, PROBLEM_JSON, QUOTA_EXCEEDED};
+use super::problem::{ABNORMAL_USAGE, BAD_REQUEST, Kind, PROBLEM_JSON, QUOTA_EXCEEDED};
 
 /// The longest wait that a client is told, one day: a longer one only makes clients give up or ask a human, and both are
 /// served by coming back tomorrow.
@@ -54,7 +54,7 @@ impl Refusal {
     pub(crate) fn new(refused: &Refused, report: &Report, announcer: &Announcer, wire: Wire) -> Self {
         let violated = || report.states().iter().filter(|state| state.refuses());
         let kind = match refused.reason {
-            Some(Reason::MissingKey) => MISSING_KEY,
+            Some(Reason::MissingKey | Reason::BadValue) => BAD_REQUEST,
             Some(_) => QUOTA_EXCEEDED,
             None => ABNORMAL_USAGE,
         };
@@ -62,7 +62,7 @@ impl Refusal {
             Retry::After(wait) => Some(whole_seconds(wait.min(RETRY_AFTER_MAX)).max(1)),
             Retry::Never => None,
         };
-        let detail = detail(&kind, wait, violated().count());
+        let detail = detail(refused.reason, wait, violated().count());
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = wait {
@@ -112,11 +112,16 @@ fn grpc_status(kind: &Kind) -> &'static str {
 }
 
 /// One sentence for a human. Printable ASCII without `%`, `"` and `\`, so that it needs no quoting on any wire.
-fn detail(kind: &Kind, wait: Option<u64>, violated: usize) -> String {
+fn detail(reason: Option<Reason>, wait: Option<u64>, violated: usize) -> String {
     let limits = if violated > 1 { "limits are" } else { "limit is" };
     match wait {
-        _ if kind.status == StatusCode::BAD_REQUEST => {
+        _ if reason == Some(Reason::MissingKey) => {
             "The request leaves out an attribute that a limit is counted by.".to_owned()
+        }
+        _ if reason == Some(Reason::BadValue) => {
+            "A header or a member of the body that a limit is counted by is not what it has to be: a cost is a whole number in \
+             plain digits, a key a single value."
+                .to_owned()
         }
         Some(1) => format!("The {limits} used up; try again in 1 second."),
         Some(seconds) if seconds >= RETRY_AFTER_MAX.as_secs() => {

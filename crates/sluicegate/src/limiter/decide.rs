@@ -1,0 +1,155 @@
+//! Deciding one request: its charges, all of them or none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_core::{Mode, Reason, Report, Retry, RuleState};
+use sluicegate_state::{Charge, Taken, Takings};
+
+use super::admitted::{Admitted, give_back};
+use super::attributes::Attributes;
+use super::engine::{Engine, NoCharge};
+use super::outcome::{Decision, Outcome};
+use super::question::BodyQuestion;
+use crate::metrics::RequestOutcome;
+use crate::request::Request;
+use crate::route::RouteId;
+
+impl Engine {
+    /// Decides by the rules of a route; where some need the body, by the others first.
+    pub(super) fn decide(self: &Arc<Self>, route: Option<RouteId>, request: &Request<'_>) -> Outcome {
+        let on_route = self.on_route(route);
+        let attributes = Attributes::of(request, &self.identity, self.route_name(route));
+        let charges = match self.charges(&on_route.head, &attributes) {
+            Ok(charges) => charges,
+            Err(refused) => return Outcome::Decided(self.deny_without_charge(route, &refused)),
+        };
+        let needs_body = !on_route.body.is_empty();
+        let takings = if needs_body {
+            Takings::tentative()
+        } else {
+            Takings::new()
+        };
+        let report = Report::of_generation(self.generation());
+        Outcome::Decided(match self.take(route, &charges, report, takings) {
+            Err(refused) => refused,
+            Ok((takings, delay, report)) if !needs_body => self.admit(route, takings, delay, report),
+            Ok(taken) => {
+                let question = BodyQuestion::new(self, route, request, &attributes, taken);
+                return Outcome::NeedsBody(Box::new(question));
+            }
+        })
+    }
+
+    /// Takes all charges, or gives the refusal. `report` may already tell of other rules.
+    #[inline]
+    pub(super) fn take(
+        &self,
+        route: Option<RouteId>,
+        charges: &[Charge<'_>],
+        mut report: Report,
+        mut takings: Takings,
+    ) -> Result<(Takings, Duration, Report), Decision> {
+        match self
+            .shared
+            .table
+            .take(charges, &self.shared.clock, &mut report, &mut takings)
+        {
+            Taken::All { delay } => Ok((takings, delay, report)),
+            Taken::Nothing => {
+                self.metrics.count(route, RequestOutcome::Deny, report.states());
+                Err(deny(report))
+            }
+        }
+    }
+
+    /// Lets the request pass, now or after its wait.
+    #[inline]
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        route: Option<RouteId>,
+        takings: Takings,
+        delay: Duration,
+        report: Report,
+    ) -> Decision {
+        if delay.is_zero() {
+            self.metrics.count(route, RequestOutcome::Allow, report.states());
+            let admitted = if takings.is_empty() {
+                Admitted::new(route, self.generation())
+            } else {
+                Admitted::holding(route, self, takings, None)
+            };
+            return Decision::Allow { admitted, report };
+        }
+        self.admit_later(route, takings, delay, report)
+    }
+
+    #[cold]
+    fn admit_later(
+        self: &Arc<Self>,
+        route: Option<RouteId>,
+        mut takings: Takings,
+        after: Duration,
+        report: Report,
+    ) -> Decision {
+        let now = self.shared.now();
+        if !self.shared.wait(self.waiting_max) {
+            // Nobody may make us keep any number of requests.
+            give_back(&self.shared, &mut takings, now);
+            self.metrics.count(route, RequestOutcome::Deny, report.states());
+            return Decision::Deny {
+                reason: Reason::Limit,
+                retry: Retry::After(after),
+                report,
+            };
+        }
+        self.metrics.count(route, RequestOutcome::Allow, report.states());
+        Decision::Delay {
+            admitted: Admitted::holding(route, self, takings, Some(now.saturating_add(after))),
+            after,
+            report,
+        }
+    }
+
+    /// Refuses before anything is charged.
+    #[cold]
+    pub(super) fn deny_without_charge(&self, route: Option<RouteId>, refused: &NoCharge) -> Decision {
+        let mut report = Report::of_generation(self.generation());
+        let (reason, rule) = match refused {
+            NoCharge::Missing(rule) => (Reason::MissingKey, Some(*rule)),
+            NoCharge::Bad(rule) => (Reason::BadValue, Some(*rule)),
+            NoCharge::Skip => (Reason::MissingKey, None),
+        };
+        if let Some(rule) = rule {
+            report.push(RuleState {
+                rule,
+                mode: Mode::Enforced,
+                overflow: false,
+                remaining: 0,
+                reset_after: Duration::ZERO,
+                retry: Some(Retry::Never),
+            });
+        }
+        self.metrics.count(route, RequestOutcome::Deny, report.states());
+        Decision::Deny {
+            reason,
+            retry: Retry::Never,
+            report,
+        }
+    }
+}
+
+/// The refusal that a report amounts to.
+fn deny(report: Report) -> Decision {
+    let waits = report
+        .states()
+        .iter()
+        .filter(|state| state.refuses())
+        .filter_map(|state| state.retry);
+    let retry = waits.fold(Retry::After(Duration::ZERO), Retry::max);
+    Decision::Deny {
+        reason: Reason::Limit,
+        retry,
+        report,
+    }
+}

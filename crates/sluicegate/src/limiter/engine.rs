@@ -1,0 +1,295 @@
+//! An engine: one policy, made ready to decide by the memory that outlives it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use http::HeaderName;
+use sluicegate_core::{Cost, KeyHash, Mode, PartKind, RULES_MAX, RuleId};
+use sluicegate_state::{BUCKETS_MAX, Bucket, Charge, Clock as _, HOLDS_MAX, Hold, Key, WhenRefused};
+
+use super::attributes::Attributes;
+use super::costs::RuleCost;
+use super::ending::Ending;
+use super::keys::{NoKey, RuleKey};
+use super::shared::Shared;
+use super::specs::Specs;
+use super::{LimiterError, told::Told};
+use crate::body::{Pointer, Pointers};
+use crate::metrics::Metrics;
+use crate::policy::checked::{self, Enforce, Identity, Policy};
+use crate::route::RouteId;
+
+/// One policy in force.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) shared: Arc<Shared>,
+    pub(super) told: Arc<Told>,
+    pub(super) identity: Identity,
+    pub(super) rules: Box<[Rule]>,
+    by_name: HashMap<Box<str>, RuleId>,
+    /// For each route, and at the end for requests of none.
+    on_route: Box<[OnRoute]>,
+    pub(super) metrics: Metrics,
+    pub(super) waiting_max: usize,
+}
+
+/// A rule, made ready.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) id: RuleId,
+    pub(super) bucket: Arc<Bucket>,
+    /// Which of the bucket's limits.
+    pub(super) meter: u8,
+    key: RuleKey,
+    cost: RuleCost,
+    pub(super) enforce: Enforce,
+    /// The rule's name under the secret: decides, with the key, for whom the rule is enforced.
+    salt: KeyHash,
+    hold: Hold,
+    when_refused: WhenRefused,
+    pub(super) ending: Option<Ending>,
+}
+
+/// What applies to the requests of one route.
+#[derive(Debug)]
+pub(super) struct OnRoute {
+    /// Rules that decide by a request's head, in the policy's order.
+    pub(super) head: Box<[usize]>,
+    /// Rules that need its body.
+    pub(super) body: Box<[usize]>,
+    /// What is looked for in the body of a request, and of its response.
+    pub(super) request: Pointers,
+    pub(super) response: Pointers,
+}
+
+/// Why a rule has no charge for a request.
+pub(super) enum NoCharge {
+    /// It does not apply.
+    Skip,
+    /// The request lacks what it is counted by.
+    Missing(RuleId),
+    /// What it is counted by, or what it says it costs, makes no sense.
+    Bad(RuleId),
+}
+
+impl Engine {
+    /// Makes a policy ready, and puts its buckets in force. `generation` is its number among the policies of this limiter.
+    pub(super) fn new(policy: &Policy, shared: Arc<Shared>, generation: u32) -> Result<Self, LimiterError> {
+        let rules_by_route: Box<[Box<[usize]>]> = (0..policy.routes.len())
+            .map(Some)
+            .chain([None])
+            .map(|route| rules_of(policy, route))
+            .collect();
+        let on_route = rules_by_route
+            .iter()
+            .map(|rules| OnRoute::new(policy, rules))
+            .collect::<Result<_, _>>()?;
+        let told = Told::new(policy, &rules_by_route, generation)?;
+        let specs = Specs::new(&policy.rules, shared.clock.epoch_at_start());
+        if specs.buckets.len() > BUCKETS_MAX {
+            return Err(LimiterError::TooManyRules {
+                rules: policy.rules.len(),
+            });
+        }
+        // Last: from here on nothing can go wrong but the table itself, which then has changed nothing.
+        let buckets = shared.table.install(specs.buckets, shared.now())?;
+        let numbered = (0..).map(RuleId::new).zip(&policy.rules).zip(specs.of_rule);
+        let rules = numbered.map(|((id, rule), (bucket, meter))| Rule {
+            id,
+            bucket: Arc::clone(&buckets[bucket]),
+            meter,
+            key: RuleKey::new(rule),
+            cost: RuleCost::new(&rule.cost),
+            enforce: rule.enforce,
+            salt: shared.hasher.key().part(PartKind::Rule, rule.name.as_bytes()).finish(),
+            hold: if rule.holds() { Hold::UntilTheEnd } else { Hold::No },
+            when_refused: if rule.charge_refused {
+                WhenRefused::Charge
+            } else {
+                WhenRefused::Nothing
+            },
+            ending: Ending::new(rule),
+        });
+        Ok(Self {
+            rules: rules.collect(),
+            by_name: (0..)
+                .map(RuleId::new)
+                .zip(&policy.rules)
+                .map(|(id, rule)| (rule.name.as_str().into(), id))
+                .collect(),
+            identity: policy.identity.clone(),
+            on_route,
+            metrics: Metrics::new(&rules_by_route, policy.rules.len()),
+            waiting_max: policy.state.waiting,
+            told: Arc::new(told),
+            shared,
+        })
+    }
+
+    /// The number of this policy among those that were in force one after another, from 1.
+    pub fn generation(&self) -> u32 {
+        self.told.generation
+    }
+
+    /// What this policy's rules decided.
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The rules' names, in the policy's order.
+    pub fn rule_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.told.rule_names.iter().map(|name| &**name)
+    }
+
+    /// The routes' names, in the policy's order.
+    pub fn route_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.told.route_names.iter().map(|name| &**name)
+    }
+
+    /// For which part of its keys a rule's refusal counts; `None` for a rule that is not there.
+    pub fn enforce(&self, rule: RuleId) -> Option<Enforce> {
+        self.rules.get(rule.index()).map(|rule| rule.enforce)
+    }
+
+    /// What a rule draws from; `None` for a rule that is not there.
+    pub fn bucket(&self, rule: RuleId) -> Option<&Bucket> {
+        self.rules.get(rule.index()).map(|rule| &*rule.bucket)
+    }
+
+    /// The rule of that name.
+    pub fn rule(&self, name: &str) -> Option<RuleId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The name of a route; empty for one that is not there.
+    pub(super) fn route_name(&self, route: Option<RouteId>) -> &str {
+        route
+            .and_then(|route| self.told.route_names.get(route.index()))
+            .map_or("", |name| name)
+    }
+
+    #[inline]
+    pub(super) fn on_route(&self, route: Option<RouteId>) -> &OnRoute {
+        let last = &self.on_route[self.on_route.len() - 1];
+        match route {
+            Some(route) => self.on_route.get(route.index()).unwrap_or(last),
+            None => last,
+        }
+    }
+
+    /// The charges of some rules for one request.
+    #[inline]
+    pub(super) fn charges(
+        &self,
+        rules: &[usize],
+        attributes: &Attributes<'_>,
+    ) -> Result<ArrayVec<Charge<'_>, RULES_MAX>, NoCharge> {
+        let mut charges = ArrayVec::new();
+        for index in rules {
+            match self.rules[*index].charge(&self.shared, attributes) {
+                Ok(charge) => charges.push(charge),
+                Err(NoCharge::Skip) => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        Ok(charges)
+    }
+
+    /// The headers that rules of the second phase read.
+    pub(super) fn headers_of(&self, rules: &[usize]) -> impl Iterator<Item = &HeaderName> {
+        let rules = rules.iter().map(|index| &self.rules[*index]);
+        rules.flat_map(|rule| rule.key.headers().chain(rule.cost.header()))
+    }
+}
+
+impl Rule {
+    #[inline]
+    fn charge(&self, shared: &Shared, attributes: &Attributes<'_>) -> Result<Charge<'_>, NoCharge> {
+        let key = self.key.of(&shared.hasher, attributes).map_err(|no_key| match no_key {
+            NoKey::Skip => NoCharge::Skip,
+            NoKey::Refuse => self.refuse(NoCharge::Missing),
+            NoKey::Bad => self.refuse(NoCharge::Bad),
+        })?;
+        let cost = self.cost.of(attributes).map_err(|_| self.refuse(NoCharge::Bad))?;
+        Ok(self.charge_of(key, cost))
+    }
+
+    /// Nobody is refused by a rule in shadow mode.
+    fn refuse(&self, why: fn(RuleId) -> NoCharge) -> NoCharge {
+        if self.enforce == Enforce::SHADOW {
+            NoCharge::Skip
+        } else {
+            why(self.id)
+        }
+    }
+
+    /// The charge of a key and a cost that the caller has at hand.
+    #[inline]
+    pub(super) fn charge_of(&self, key: Key, cost: Cost) -> Charge<'_> {
+        Charge {
+            rule: self.id,
+            bucket: &self.bucket,
+            meter: self.meter,
+            key,
+            cost,
+            mode: self.mode(key),
+            hold: self.hold,
+            when_refused: self.when_refused,
+        }
+    }
+
+    #[inline]
+    pub(super) fn mode(&self, key: Key) -> Mode {
+        let enforced = match (self.enforce, key) {
+            (Enforce::ALL, _) => true,
+            (Enforce::SHADOW, _) | (_, Key::Whole) => false,
+            (share, Key::Hash(key)) => key.falls_within(share.as_percent(), self.salt),
+        };
+        if enforced { Mode::Enforced } else { Mode::Shadow }
+    }
+}
+
+impl OnRoute {
+    fn new(policy: &Policy, rules: &[usize]) -> Result<Self, LimiterError> {
+        if rules.len() > RULES_MAX {
+            return Err(LimiterError::TooManyAtOnce { rules: rules.len() });
+        }
+        let all = || rules.iter().map(|index| &policy.rules[*index]);
+        let holds = all().filter(|rule| rule.holds()).count();
+        if holds > HOLDS_MAX {
+            return Err(LimiterError::TooManyHeld { rules: holds });
+        }
+        let (body, head): (Vec<_>, Vec<_>) = rules.iter().partition(|index| policy.rules[**index].reads_body());
+        Ok(Self {
+            head: head.into(),
+            body: body.into(),
+            request: distinct(all().flat_map(checked::Rule::request_members))?,
+            response: distinct(all().flat_map(checked::Rule::response_members))?,
+        })
+    }
+}
+
+/// The pointers without repetition.
+fn distinct<'p>(pointers: impl Iterator<Item = &'p Pointer>) -> Result<Pointers, LimiterError> {
+    let mut distinct: Vec<Pointer> = Vec::new();
+    for pointer in pointers {
+        if !distinct.contains(pointer) {
+            distinct.push(pointer.clone());
+        }
+    }
+    Ok(Pointers::new(distinct)?)
+}
+
+/// The rules that apply to a route, or to requests of none; in the policy's order.
+fn rules_of(policy: &Policy, route: Option<usize>) -> Box<[usize]> {
+    let applies =
+        |rule: &checked::Rule| rule.routes.is_empty() || route.is_some_and(|route| rule.routes.contains(&route));
+    policy
+        .rules
+        .iter()
+        .enumerate()
+        .filter(|(_, rule)| applies(rule))
+        .map(|(index, _)| index)
+        .collect()
+}

@@ -1,0 +1,140 @@
+//! The second phase: rules that are counted by what a request's body says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_core::Report;
+use sluicegate_state::Takings;
+
+use super::admitted::give_back;
+use super::attributes::{Attributes, Kept};
+use super::engine::Engine;
+use super::outcome::Decision;
+use crate::body::{BodyReader, Media, ReadFault, Values};
+use crate::metrics::RequestOutcome;
+use crate::request::Request;
+use crate::route::RouteId;
+
+/// A request whose head passed, and whose body has to be read before it is decided.
+///
+/// The rules that need no body were asked first and have taken their charges, so that a client they refuse cannot make
+/// anyone read a body. A door feeds this every piece of the body, at most [`BodyQuestion::bytes_max`] bytes, and then asks for the
+/// decision. Dropped before, it gives back everything.
+#[derive(Debug)]
+#[must_use]
+pub struct BodyQuestion {
+    pub(super) engine: Arc<Engine>,
+    pub(super) route: Option<RouteId>,
+    kept: Kept,
+    /// What the body says it is.
+    media: Result<Media, ReadFault>,
+    /// `None` until the first piece comes.
+    reader: Option<BodyReader>,
+    /// What the head's rules have taken, all of it to be given back if the body's refuse.
+    pub(super) takings: Takings,
+    /// How long they make the request wait, and where they stand.
+    pub(super) delay: Duration,
+    pub(super) report: Report,
+}
+
+impl BodyQuestion {
+    pub(super) fn new(
+        engine: &Arc<Engine>,
+        route: Option<RouteId>,
+        request: &Request<'_>,
+        attributes: &Attributes<'_>,
+        (takings, delay, report): (Takings, Duration, Report),
+    ) -> Self {
+        let body_rules = &engine.on_route(route).body;
+        Self {
+            engine: Arc::clone(engine),
+            route,
+            kept: Kept::new(attributes, engine.headers_of(body_rules)),
+            media: Media::of(request.headers),
+            reader: None,
+            takings,
+            delay,
+            report,
+        }
+    }
+
+    /// Most bytes that will be read; a longer body is refused.
+    pub fn bytes_max(&self) -> usize {
+        self.engine.identity.body_bytes
+    }
+
+    /// The next piece of the body.
+    ///
+    /// # Errors
+    ///
+    /// Why the body cannot be read, as early as it shows; a door answers with [`ReadFault::status`].
+    pub fn feed(&mut self, piece: &[u8]) -> Result<(), ReadFault> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            none => {
+                let pointers = &self.engine.on_route(self.route).request;
+                let bytes_max = self.engine.identity.body_bytes as u64;
+                none.insert(BodyReader::new(self.media?, pointers, bytes_max)?)
+            }
+        };
+        reader.feed(piece)
+    }
+
+    /// The body is over: decides. A request without a body has none of the attributes that are looked for in it.
+    ///
+    /// # Errors
+    ///
+    /// Why the body cannot be read. Everything is then given back.
+    pub fn finish(mut self) -> Result<Decision, ReadFault> {
+        let values = match self.reader.take() {
+            Some(reader) => reader.finish()?,
+            None => Values::none(&self.engine.on_route(self.route).request),
+        };
+        let engine = Arc::clone(&self.engine);
+        let on_route = engine.on_route(self.route);
+        let body = Some((&on_route.request, &values));
+        let attributes = self
+            .kept
+            .attributes(&engine.identity, engine.route_name(self.route), body);
+        let charges = match engine.charges(&on_route.body, &attributes) {
+            Ok(charges) => charges,
+            Err(refused) => return Ok(engine.deny_without_charge(self.route, &refused)),
+        };
+        let decided = engine.take(self.route, &charges, std::mem::take(&mut self.report), Takings::new());
+        Ok(match decided {
+            Err(refused) => refused,
+            Ok((mut takings, delay, report)) => {
+                let delay = delay.max(self.delay);
+                let mut head = std::mem::take(&mut self.takings);
+                if delay.is_zero() {
+                    // Spent for good, now that all have agreed.
+                    drop(head.take_queued());
+                }
+                takings.join(&mut head);
+                engine.admit(self.route, takings, delay, report)
+            }
+        })
+    }
+}
+
+impl Drop for BodyQuestion {
+    fn drop(&mut self) {
+        if !self.takings.is_empty() {
+            let shared = &self.engine.shared;
+            give_back(shared, &mut self.takings, shared.now());
+        }
+    }
+}
+
+/// What a question leaves to be counted: a body that could not be read is a request refused.
+impl BodyQuestion {
+    /// Counts the request as refused, for a door that answers a fault of its body.
+    pub fn refused(self) {
+        self.engine
+            .metrics
+            .count(self.route, RequestOutcome::Deny, self.report.states());
+    }
+}

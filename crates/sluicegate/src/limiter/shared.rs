@@ -1,0 +1,51 @@
+//! What outlives a policy: the memory of keys, the clock, the secret, and what requests hold.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sluicegate_core::{KeyHasher, Timestamp};
+use sluicegate_state::{AnyClock, Clock as _, Table};
+
+/// What all policies of one limiter share, one after another.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) table: Table,
+    pub(crate) clock: AnyClock,
+    pub(crate) hasher: KeyHasher,
+    /// Requests that wait in queues.
+    waiting: AtomicUsize,
+}
+
+impl Shared {
+    pub(super) fn new(table: Table, clock: AnyClock, hasher: KeyHasher) -> Self {
+        Self {
+            table,
+            clock,
+            hasher,
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Requests that wait in queues now.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more that waits; `false` if there are `most` already.
+    pub(super) fn wait(&self, most: usize) -> bool {
+        // Relaxed: the count is all that is shared.
+        let counted = self
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+                (waiting < most).then_some(waiting + 1)
+            });
+        counted.is_ok()
+    }
+
+    pub(super) fn wait_no_more(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
