@@ -13,7 +13,7 @@ use super::problem::{ABNORMAL_USAGE, BAD_REQUEST, Kind, PROBLEM_JSON, QUOTA_EXCE
 /// served by coming back tomorrow.
 pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
-/// A whole answer: status, headers and body. To a `HEAD` request a door sends everything but the body.
+/// A whole answer to a request that goes no further: status, headers and body. To a `HEAD` request a door sends everything but the body.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     /// 429; 400 where the request leaves out what a limit is counted by; 200 for gRPC, whose status is in the headers.
@@ -51,6 +51,22 @@ pub(crate) struct Refused {
 }
 
 impl Refusal {
+    /// A refusal that has nothing to do with a limit: a problem document of no registered type, whose title is the status's
+    /// own phrase. `detail` says the rest, in printable ASCII without `"` and `\`; it must repeat nothing of the request.
+    pub fn plain(status: StatusCode, detail: &str) -> Self {
+        let kind = Kind {
+            uri: "about:blank",
+            title: status.canonical_reason().unwrap_or_default(),
+            status,
+        };
+        let body = kind.document(detail, std::iter::empty());
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Self { status, headers, body }
+    }
+
     pub(crate) fn new(refused: &Refused, report: &Report, announcer: &Announcer, wire: Wire) -> Self {
         let violated = || report.states().iter().filter(|state| state.refuses());
         let kind = match refused.reason {
