@@ -2,7 +2,6 @@
 //!
 //! Neither is ever collected. Each frame passes as it comes, under a cap and a deadline for the next one.
 
-use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -10,44 +9,20 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use sluicegate_tower::{BodyFault, Replay};
 
 use crate::connection::{Receipt, SharedWatch};
-use crate::problem::Problem;
 use crate::upstream::{Link, Server};
 
-/// A client's body, as the upstream connection reads it.
+/// A client's body as it is sent to a server.
+pub(crate) type Outbound = Replay<RequestBody>;
+
+/// A client's body, as the limiter or an upstream connection reads it.
 pub(crate) struct RequestBody {
     incoming: Incoming,
     /// `None` means unbounded.
     bytes_left: Option<u64>,
     receipt: Receipt,
-}
-
-/// Why a request's body cannot be forwarded to its end: the client's fault, and told to it.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BodyFault {
-    #[error("the request's body is larger than its cap")]
-    TooLarge,
-    #[error("the request's body stopped coming")]
-    Late,
-    #[error("the request's body broke off")]
-    Broken(#[source] hyper::Error),
-}
-
-/// What an upstream connection's error has to do with the client's body, if anything.
-pub(crate) fn fault_of(error: &hyper::Error) -> Option<Problem> {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(fault) = cause.downcast_ref::<BodyFault>() {
-            return Some(match fault {
-                BodyFault::TooLarge => Problem::BodyTooLarge,
-                BodyFault::Late => Problem::BodyLate,
-                BodyFault::Broken(_) => Problem::BodyBroken,
-            });
-        }
-        source = cause.source();
-    }
-    None
 }
 
 impl RequestBody {
@@ -74,7 +49,7 @@ impl Body for RequestBody {
             };
         };
         this.receipt.progressed();
-        let Some(frame) = frame.transpose().map_err(BodyFault::Broken)? else {
+        let Some(frame) = frame.transpose().map_err(|_| BodyFault::Broken)? else {
             this.receipt.ended();
             return Poll::Ready(None);
         };

@@ -13,8 +13,10 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
+use sluicegate_tower::LimitBody;
 use tower::Service;
 
+use crate::body::RequestBody;
 use crate::connection::SharedWatch;
 use crate::headers::settle_host;
 use crate::problem::Problem;
@@ -24,21 +26,34 @@ pub(crate) struct Door<S> {
     /// hyper calls through a shared reference and one request at a time; tower's services want an exclusive one.
     inner: RefCell<S>,
     watch: SharedWatch,
-    headers_max: usize,
+    caps: Caps,
+}
+
+/// How large a request may be, beyond what hyper's parser holds it to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caps {
+    pub(crate) headers: usize,
+    /// `None` means unbounded.
+    pub(crate) body_bytes: Option<u64>,
 }
 
 impl<S> Door<S> {
     /// `inner` has to be ready at all times.
-    pub(crate) fn new(inner: S, watch: SharedWatch, headers_max: usize) -> Self {
+    pub(crate) fn new(inner: S, watch: SharedWatch, caps: Caps) -> Self {
         Self {
             inner: RefCell::new(inner),
             watch,
-            headers_max,
+            caps,
         }
     }
 
+    /// From here on the body is under its cap and its deadline, whoever reads it.
+    fn receive(&self, request: Request<Incoming>) -> Request<RequestBody> {
+        request.map(|incoming| RequestBody::new(incoming, self.caps.body_bytes, self.watch.clone()))
+    }
+
     fn inspect(&self, request: &mut Request<Incoming>) -> Result<(), Problem> {
-        if request.headers().len() > self.headers_max {
+        if request.headers().len() > self.caps.headers {
             return Err(Problem::TooManyHeaders);
         }
         settle_host(request)
@@ -47,10 +62,10 @@ impl<S> Door<S> {
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Door<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response<LimitBody<B>>, Error = Infallible>,
     B: Body<Data = Bytes>,
 {
-    type Response = Response<Outgoing<B>>;
+    type Response = Response<Outgoing<LimitBody<B>>>;
     type Error = Infallible;
     type Future = Answering<S::Future>;
 
@@ -58,7 +73,7 @@ where
         self.watch.begin_turn(!request.body().is_end_stream());
         let answer = match self.inspect(&mut request) {
             Ok(()) => Answer::Inner {
-                future: self.inner.borrow_mut().call(request),
+                future: self.inner.borrow_mut().call(self.receive(request)),
             },
             Err(problem) => Answer::Problem { problem },
         };
@@ -88,18 +103,25 @@ pin_project! {
 
 impl<F, B> Future for Answering<F>
 where
-    F: Future<Output = Result<Response<B>, Infallible>>,
+    F: Future<Output = Result<Response<LimitBody<B>>, Infallible>>,
+    B: Body<Data = Bytes>,
 {
-    type Output = Result<Response<Outgoing<B>>, Infallible>;
+    type Output = Result<Response<Outgoing<LimitBody<B>>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let turn = |watch: &SharedWatch| Turn(watch.clone());
         let mut response = match this.answer.project() {
-            AnswerProjection::Inner { future } => ready!(future.poll(cx))?.map(|body| Outgoing {
-                body: Side::Inner { body },
-                turn: turn(this.watch),
-            }),
+            AnswerProjection::Inner { future } => {
+                let mut response = ready!(future.poll(cx))?;
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    this.watch.keep(response.body_mut().take_passage());
+                }
+                response.map(|body| Outgoing {
+                    body: Side::Inner { body },
+                    turn: turn(this.watch),
+                })
+            }
             AnswerProjection::Problem { problem } => problem.answer::<Bytes>().map(|text| Outgoing {
                 body: Side::Text { text: Some(text) },
                 turn: turn(this.watch),

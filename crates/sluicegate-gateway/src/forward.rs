@@ -6,11 +6,9 @@ use std::rc::Rc;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
-use sluicegate::Admitted;
-use sluicegate_tower::Admit;
+use sluicegate_tower::{Admission, Admit, BodyFault};
 
-use crate::body::{Reply, RequestBody};
+use crate::body::{Outbound, Reply};
 use crate::connection::SharedWatch;
 use crate::headers::{Offer, Peer, strip_answer, strip_request, to_origin_form, write_forwarded};
 use crate::problem::Problem;
@@ -30,26 +28,27 @@ pub(crate) async fn forward(
     switchboard: Rc<Switchboard>,
     watch: SharedWatch,
     peer: Rc<Peer>,
-    Admit { request, admitted }: Admit<Incoming>,
+    Admit { request, admission }: Admit<Outbound>,
 ) -> Result<Response<Reply>, Infallible> {
-    Ok(match switchboard.send(request, &admitted, &watch, &peer).await {
+    Ok(match switchboard.send(request, &admission, &watch, &peer).await {
         Ok(answer) => answer,
         Err(problem) => problem.answer(),
     })
 }
 
 impl Switchboard {
-    /// The proof of admission is asked for and not used up: it stays with the caller until the answer's head is here.
+    /// The proof of admission is asked for and not used up. What the request holds until its answer has ended stays with the
+    /// limiter's layer.
     async fn send(
         &self,
-        request: Request<Incoming>,
-        admitted: &Admitted,
+        request: Request<Outbound>,
+        admission: &Admission,
         watch: &SharedWatch,
         peer: &Peer,
     ) -> Result<Response<Reply>, Problem> {
-        let upstream = self.upstream(admitted).ok_or(Problem::NoRoute)?;
+        let upstream = self.upstream(admission).ok_or(Problem::NoRoute)?;
         let offer = offer(&request);
-        let mut request = self.outgoing(request, watch, peer)?;
+        let mut request = self.outgoing(request, peer)?;
         if let Some(offer) = &offer {
             offer.write(request.headers_mut());
         }
@@ -81,39 +80,31 @@ impl Switchboard {
         spared
     }
 
-    fn upstream(&self, admitted: &Admitted) -> Option<&Upstream> {
-        let route = admitted.route()?;
+    fn upstream(&self, admission: &Admission) -> Option<&Upstream> {
+        let route = admission.route()?;
         let upstream = self.routes.get(route.index()).copied().flatten()?;
         self.upstreams.get(upstream)
     }
 
-    fn outgoing(
-        &self,
-        request: Request<Incoming>,
-        watch: &SharedWatch,
-        peer: &Peer,
-    ) -> Result<Request<RequestBody>, Problem> {
-        let (mut head, incoming) = request.into_parts();
+    fn outgoing(&self, request: Request<Outbound>, peer: &Peer) -> Result<Request<Outbound>, Problem> {
+        let (mut head, body) = request.into_parts();
         if self
             .body_bytes_max
             .is_some_and(|most| announced(&head.headers).is_some_and(|announced| announced > most))
         {
-            return Err(Problem::BodyTooLarge);
+            return Err(Problem::Body(BodyFault::TooLarge));
         }
         strip_request(&mut head.headers);
         write_forwarded(&mut head.headers, peer);
         to_origin_form(&mut head.uri);
         head.version = Version::HTTP_11;
-        Ok(Request::from_parts(
-            head,
-            RequestBody::new(incoming, self.body_bytes_max, watch.clone()),
-        ))
+        Ok(Request::from_parts(head, body))
     }
 }
 
 /// What a request offers to go over to. One with a body offers nothing: the other protocol could only begin behind it,
 /// and servers differ on where that is.
-fn offer(request: &Request<Incoming>) -> Option<Offer> {
+fn offer(request: &Request<Outbound>) -> Option<Offer> {
     let offer = Offer::of(request.version(), request.headers())?;
     request.body().is_end_stream().then_some(offer)
 }

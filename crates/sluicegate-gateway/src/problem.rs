@@ -4,8 +4,10 @@
 //! says more; none of them repeats anything a client sent, and none names a server.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::header::CONNECTION;
 use http::{HeaderValue, Response, StatusCode};
+use sluicegate::Refusal;
+use sluicegate_tower::BodyFault;
 
 /// A request that the gateway answers by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,12 +20,8 @@ pub(crate) enum Problem {
     TooManyHeaders,
     /// No route with an upstream takes the request.
     NoRoute,
-    /// A body above the cap.
-    BodyTooLarge,
-    /// The body stopped coming.
-    BodyLate,
-    /// The body's framing broke, or it ended early.
-    BodyBroken,
+    /// The request's body cannot be had.
+    Body(BodyFault),
     /// No server of the upstream could be reached.
     Unreachable,
     /// The server broke off, or answered with something that is not HTTP.
@@ -42,14 +40,18 @@ enum After {
 
 impl Problem {
     pub(crate) fn answer<B: From<Bytes>>(self) -> Response<B> {
-        let (status, after, document) = self.line();
-        let mut response = Response::new(B::from(Bytes::from_static(document.as_bytes())));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let (status, after, detail) = self.line();
+        let refusal = match self {
+            Self::Body(fault) => Refusal::plain(status, &fault.to_string()),
+            _ => Refusal::plain(status, detail),
+        };
+        let mut response = Response::new(B::from(Bytes::from(refusal.body)));
+        *response.status_mut() = refusal.status;
+        *response.headers_mut() = refusal.headers;
         if after == After::Close {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -59,52 +61,34 @@ impl Problem {
             Self::BadHost => (
                 StatusCode::BAD_REQUEST,
                 After::Close,
-                r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"the request must name exactly one valid host"}"#,
+                "the request must name exactly one valid host",
             ),
             Self::BadTarget => (
                 StatusCode::BAD_REQUEST,
                 After::Close,
-                r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"the request's target is not one that this gateway serves"}"#,
+                "the request's target is not one that this gateway serves",
             ),
             Self::TooManyHeaders => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 After::Close,
-                r#"{"type":"about:blank","title":"Request Header Fields Too Large","status":431,"detail":"the request has too many header fields"}"#,
+                "the request has too many header fields",
             ),
-            Self::NoRoute => (
-                StatusCode::NOT_FOUND,
-                After::Keep,
-                r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"no route takes this request"}"#,
-            ),
-            Self::BodyTooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                After::Close,
-                r#"{"type":"about:blank","title":"Content Too Large","status":413,"detail":"the request's body is larger than this gateway takes"}"#,
-            ),
-            Self::BodyLate => (
-                StatusCode::REQUEST_TIMEOUT,
-                After::Close,
-                r#"{"type":"about:blank","title":"Request Timeout","status":408,"detail":"the request's body stopped coming"}"#,
-            ),
-            Self::BodyBroken => (
-                StatusCode::BAD_REQUEST,
-                After::Close,
-                r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"the request's body broke off or is not framed as HTTP asks"}"#,
-            ),
+            Self::NoRoute => (StatusCode::NOT_FOUND, After::Keep, "no route takes this request"),
+            Self::Body(fault) => (fault.status(), After::Close, ""),
             Self::Unreachable => (
                 StatusCode::BAD_GATEWAY,
                 After::Keep,
-                r#"{"type":"about:blank","title":"Bad Gateway","status":502,"detail":"no upstream server could be reached"}"#,
+                "no upstream server could be reached",
             ),
             Self::BadAnswer => (
                 StatusCode::BAD_GATEWAY,
                 After::Keep,
-                r#"{"type":"about:blank","title":"Bad Gateway","status":502,"detail":"the upstream server gave no valid answer"}"#,
+                "the upstream server gave no valid answer",
             ),
             Self::AnswerLate => (
                 StatusCode::GATEWAY_TIMEOUT,
                 After::Keep,
-                r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"the upstream server did not answer in time"}"#,
+                "the upstream server did not answer in time",
             ),
         }
     }
@@ -121,6 +105,8 @@ pub(crate) const HEAD_LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
 
 #[cfg(test)]
 mod tests {
+    use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+
     use super::*;
 
     const ALL: [Problem; 10] = [
@@ -128,9 +114,9 @@ mod tests {
         Problem::BadTarget,
         Problem::TooManyHeaders,
         Problem::NoRoute,
-        Problem::BodyTooLarge,
-        Problem::BodyLate,
-        Problem::BodyBroken,
+        Problem::Body(BodyFault::TooLarge),
+        Problem::Body(BodyFault::Late),
+        Problem::Body(BodyFault::Broken),
         Problem::Unreachable,
         Problem::BadAnswer,
         Problem::AnswerLate,

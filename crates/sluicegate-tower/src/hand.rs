@@ -1,9 +1,7 @@
 //! How an admitted request is handed to the inner service.
 
-use std::sync::Arc;
-
 use http::Request;
-use sluicegate::Admitted;
+use sluicegate::{Admitted, RouteId};
 
 /// Makes the inner service's request out of an admitted one.
 pub trait HandOver<B> {
@@ -11,7 +9,7 @@ pub trait HandOver<B> {
     type Request;
 
     /// Joins the request and the proof that it was admitted.
-    fn hand_over(request: Request<B>, admitted: Admitted) -> Self::Request;
+    fn hand_over(request: Request<B>, admission: Admission) -> Self::Request;
 }
 
 /// The request as it is, with an [`Admission`] in its extensions. The default; any service over `http::Request` fits.
@@ -22,32 +20,43 @@ pub struct InExtensions;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Together;
 
-/// The proof of admission in a request's extensions; clones share it.
+/// Proof that a request was admitted. Only a layer makes it.
+///
+/// It holds nothing: what the request holds until its answer has ended stays with the layer, so that no handler can keep a
+/// permit by keeping this, or lose one by dropping it.
 #[derive(Debug, Clone)]
-pub struct Admission(Arc<Admitted>);
+#[must_use]
+pub struct Admission {
+    route: Option<RouteId>,
+}
 
-/// A request that was admitted, and the proof. Only the limiter makes proofs, so that a service over this type cannot
-/// be called around it.
+/// A request that was admitted, and the proof. A service over this type cannot be called around the limiter.
 #[derive(Debug)]
 pub struct Admit<B> {
     /// What the client sent.
     pub request: Request<B>,
     /// That it may pass.
-    pub admitted: Admitted,
+    pub admission: Admission,
 }
 
 impl Admission {
-    /// The proof.
-    pub fn admitted(&self) -> &Admitted {
-        &self.0
+    pub(crate) fn of(admitted: &Admitted) -> Self {
+        Self {
+            route: admitted.route(),
+        }
+    }
+
+    /// The request's route; `None` if no route takes it in.
+    pub const fn route(&self) -> Option<RouteId> {
+        self.route
     }
 }
 
 impl<B> HandOver<B> for InExtensions {
     type Request = Request<B>;
 
-    fn hand_over(mut request: Request<B>, admitted: Admitted) -> Request<B> {
-        request.extensions_mut().insert(Admission(Arc::new(admitted)));
+    fn hand_over(mut request: Request<B>, admission: Admission) -> Request<B> {
+        request.extensions_mut().insert(admission);
         request
     }
 }
@@ -56,7 +65,7 @@ impl<B> HandOver<B> for Together {
     type Request = Admit<B>;
 
     #[inline]
-    fn hand_over(request: Request<B>, admitted: Admitted) -> Admit<B> {
-        Admit { request, admitted }
+    fn hand_over(request: Request<B>, admission: Admission) -> Admit<B> {
+        Admit { request, admission }
     }
 }

@@ -1,5 +1,6 @@
 //! The service: asks the limiter, then the inner service or nobody.
 
+use std::error::Error;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem;
@@ -8,20 +9,25 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use sluicegate::{Admitted, Decision, Limiter, Outcome, Refusal, Report, RouteId, Ticket};
-use tokio::time::Sleep;
+use sluicegate::{Decision, Limiter, Outcome, Refusal, Report};
 use tower_service::Service;
 
 use crate::body::LimitBody;
-use crate::hand::{HandOver, Together};
+use crate::hand::{Admission, HandOver, Together};
+use crate::held::{Held, Verdict, Wait};
 use crate::host::host_of;
+use crate::passage::Passage;
 use crate::peer::{FindPeer, FixedPeer};
+use crate::reading::Reading;
+use crate::replay::Replay;
+
+/// What any error of a request's body can be made into.
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Asks the limiter before the service `S`. Made by a [`LimitLayer`](crate::LimitLayer).
 ///
@@ -63,8 +69,10 @@ impl<S, P, H, L, B, C> Service<Request<B>> for Limit<S, P, H, L>
 where
     S: Service<H::Request, Response = Response<C>> + Clone,
     P: FindPeer,
-    H: HandOver<B>,
+    H: HandOver<Replay<B>>,
     L: Deref<Target = Limiter> + Clone,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
     C: Body<Data = Bytes>,
 {
     type Response = Response<LimitBody<C>>;
@@ -78,13 +86,16 @@ where
     #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let peer = self.peer.find_peer(request.extensions());
-        let outcome = seen(&request, peer, |seen| self.limiter.decide(seen));
+        let outcome = seen(request.method(), request.uri(), request.headers(), peer, |seen| {
+            self.limiter.decide(seen)
+        });
         let stage = match outcome {
             Outcome::Decided(Decision::Allow { admitted, report }) => {
-                let route = admitted.route();
+                let admission = Admission::of(&admitted);
+                let passage = Passage::new(admitted, request.method());
                 Stage::Inner {
-                    future: self.inner.call(H::hand_over(request, admitted)),
-                    route,
+                    future: self.inner.call(H::hand_over(request.map(Replay::straight), admission)),
+                    passage: Some(passage),
                     report,
                 }
             }
@@ -106,32 +117,32 @@ where
     fn not_yet<B>(&mut self, outcome: Outcome, request: Request<B>, peer: Option<IpAddr>) -> Stage<S, H, B>
     where
         S: Service<H::Request> + Clone,
-        H: HandOver<B>,
+        H: HandOver<Replay<B>>,
     {
-        let wait = match outcome {
-            Outcome::Pending(ticket) => Wait::Ticket { ticket },
+        let (head, body) = request.into_parts();
+        let (wait, body) = match outcome {
+            Outcome::Pending(ticket) => (Wait::Ticket { ticket }, Some(Replay::straight(body))),
+            Outcome::NeedsBody(question) => {
+                let reading = Reading::new(question, body);
+                (Wait::Body { reading }, None)
+            }
             Outcome::Decided(Decision::Delay {
                 admitted,
                 after,
                 report,
-            }) => Wait::delay(admitted, after, report),
+            }) => (Wait::delay(admitted, after, report), Some(Replay::straight(body))),
             Outcome::Decided(refused) => {
-                return Stage::Refused {
-                    response: Some(refuse(&self.limiter, &request, peer, &refused)),
-                };
+                let refusal = seen(&head.method, &head.uri, &head.headers, peer, |seen| {
+                    self.limiter.refusal(seen, &refused)
+                });
+                return Stage::refused(refusal.expect(REFUSED));
             }
         };
         // The service that was found ready goes with the request; its clone has to be found ready anew.
         let clone = self.inner.clone();
         let ready = mem::replace(&mut self.inner, clone);
         Stage::Held {
-            held: Box::pin(Held {
-                wait,
-                request: Some(request),
-                peer,
-                ready,
-                hand: PhantomData,
-            }),
+            held: Box::pin(Held::new(wait, head, body, peer, ready)),
         }
     }
 }
@@ -141,7 +152,7 @@ pin_project! {
     pub struct Limiting<S, H, L, B>
     where
         S: Service<H::Request>,
-        H: HandOver<B>,
+        H: HandOver<Replay<B>>,
     {
         #[pin]
         stage: Stage<S, H, B>,
@@ -154,13 +165,13 @@ pin_project! {
     enum Stage<S, H, B>
     where
         S: Service<H::Request>,
-        H: HandOver<B>,
+        H: HandOver<Replay<B>>,
     {
-        // The inner service has the request.
+        // The inner service has the request. Its future goes first, and with it whatever it does.
         Inner {
             #[pin]
             future: S::Future,
-            route: Option<RouteId>,
+            passage: Option<Passage>,
             report: Report,
         },
         // It will never have it.
@@ -170,33 +181,17 @@ pin_project! {
     }
 }
 
-pin_project! {
-    struct Held<S, H, B> {
-        #[pin]
-        wait: Wait,
-        request: Option<Request<B>>,
-        peer: Option<IpAddr>,
-        ready: S,
-        hand: PhantomData<fn() -> H>,
-    }
-}
-
-pin_project! {
-    #[project = WaitProjection]
-    enum Wait {
-        // For an answer from the store. Dropped, it gives back what it took.
-        Ticket { #[pin] ticket: Ticket },
-        // For the time that the limiter set; everything is charged.
-        Delay { #[pin] sleep: Sleep, admitted: Option<Admitted>, report: Report },
-    }
-}
-
-impl Wait {
-    fn delay(admitted: Admitted, after: Duration, report: Report) -> Self {
-        Self::Delay {
-            sleep: tokio::time::sleep(after),
-            admitted: Some(admitted),
-            report,
+impl<S, H, B> Stage<S, H, B>
+where
+    S: Service<H::Request>,
+    H: HandOver<Replay<B>>,
+{
+    fn refused(Refusal { status, headers, body }: Refusal) -> Self {
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Self::Refused {
+            response: Some(response),
         }
     }
 }
@@ -204,8 +199,10 @@ impl Wait {
 impl<S, H, L, B, C> Future for Limiting<S, H, L, B>
 where
     S: Service<H::Request, Response = Response<C>>,
-    H: HandOver<B>,
+    H: HandOver<Replay<B>>,
     L: Deref<Target = Limiter>,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
     C: Body<Data = Bytes>,
 {
     type Output = Result<Response<LimitBody<C>>, S::Error>;
@@ -214,27 +211,36 @@ where
         let mut this = self.project();
         loop {
             let next = match this.stage.as_mut().project() {
-                StageProjection::Inner { future, route, report } => {
-                    let mut response = ready!(future.poll(cx))?.map(LimitBody::inner);
-                    // Told of a low `r`, a client might not follow a redirection that it is to follow.
-                    if !response.status().is_redirection() {
-                        this.limiter.announce(*route, report, response.headers_mut());
-                    }
-                    return Poll::Ready(Ok(response));
+                StageProjection::Inner {
+                    future,
+                    passage,
+                    report,
+                } => {
+                    let answer = ready!(future.poll(cx));
+                    let passage = passage.take().expect(POLLED_AGAIN);
+                    return Poll::Ready(answer.map(|response| answered(response, passage, report, this.limiter)));
                 }
                 StageProjection::Refused { response } => {
                     let response = response.take().expect(POLLED_AGAIN);
                     return Poll::Ready(Ok(response.map(LimitBody::refusal)));
                 }
                 StageProjection::Held { held } => match ready!(held.as_mut().poll(cx)) {
-                    Verdict::Passes { future, route, report } => Stage::Inner { future, route, report },
-                    Verdict::Refused {
-                        request,
-                        peer,
-                        decision,
-                    } => Stage::Refused {
-                        response: Some(refuse(this.limiter, &request, peer, &decision)),
+                    Verdict::Passes {
+                        future,
+                        passage,
+                        report,
+                    } => Stage::Inner {
+                        future,
+                        passage: Some(passage),
+                        report,
                     },
+                    Verdict::Refused { head, peer, decision } => {
+                        let refusal = seen(&head.method, &head.uri, &head.headers, peer, |seen| {
+                            this.limiter.refusal(seen, &decision)
+                        });
+                        Stage::refused(refusal.expect(REFUSED))
+                    }
+                    Verdict::Faulty { fault } => Stage::refused(fault.refusal()),
                 },
             };
             this.stage.set(next);
@@ -242,93 +248,40 @@ where
     }
 }
 
-/// What the end of a wait brought.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved once, and only for a request that had to wait"
-)]
-enum Verdict<F, B> {
-    Passes {
-        future: F,
-        route: Option<RouteId>,
-        report: Report,
-    },
-    Refused {
-        request: Request<B>,
-        peer: Option<IpAddr>,
-        decision: Decision,
-    },
-}
-
-impl<S, H, B> Future for Held<S, H, B>
-where
-    S: Service<H::Request>,
-    H: HandOver<B>,
-{
-    type Output = Verdict<S::Future, B>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let (admitted, report) = loop {
-            match this.wait.as_mut().project() {
-                WaitProjection::Ticket { ticket } => match ready!(ticket.poll(cx)) {
-                    Decision::Allow { admitted, report } => break (admitted, report),
-                    Decision::Delay {
-                        admitted,
-                        after,
-                        report,
-                    } => {
-                        this.wait.set(Wait::delay(admitted, after, report));
-                    }
-                    decision => {
-                        let request = this.request.take().expect(POLLED_AGAIN);
-                        return Poll::Ready(Verdict::Refused {
-                            request,
-                            peer: *this.peer,
-                            decision,
-                        });
-                    }
-                },
-                WaitProjection::Delay {
-                    sleep,
-                    admitted,
-                    report,
-                } => {
-                    ready!(sleep.poll(cx));
-                    break (admitted.take().expect(POLLED_AGAIN), mem::take(report));
-                }
-            }
-        };
-        let request = this.request.take().expect(POLLED_AGAIN);
-        let route = admitted.route();
-        Poll::Ready(Verdict::Passes {
-            future: this.ready.call(H::hand_over(request, admitted)),
-            route,
-            report,
-        })
+/// Sends the inner service's answer on its way.
+#[inline]
+fn answered<C: Body>(
+    response: Response<C>,
+    mut passage: Passage,
+    report: &Report,
+    limiter: &Limiter,
+) -> Response<LimitBody<C>> {
+    let (mut head, body) = response.into_parts();
+    passage.answered(&head, body.is_end_stream());
+    // Told of a low `r`, a client might not follow a redirection that it is to follow.
+    if !head.status.is_redirection() {
+        limiter.announce(passage.route(), report, &mut head.headers);
     }
+    Response::from_parts(head, LimitBody::inner(body, passage))
 }
 
 /// Shows a request to the limiter.
 #[inline]
-fn seen<B, T>(request: &Request<B>, peer: Option<IpAddr>, look: impl FnOnce(&sluicegate::Request<'_>) -> T) -> T {
+fn seen<T>(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+    look: impl FnOnce(&sluicegate::Request<'_>) -> T,
+) -> T {
     look(&sluicegate::Request {
-        method: request.method(),
-        host: &host_of(request.uri(), request.headers()),
-        path: request.uri().path(),
+        method,
+        host: &host_of(uri, headers),
+        path: uri.path(),
         peer,
-        headers: request.headers(),
+        headers,
     })
 }
 
-/// The answer to a request that does not pass.
-fn refuse<B>(limiter: &Limiter, request: &Request<B>, peer: Option<IpAddr>, refused: &Decision) -> Response<Bytes> {
-    let refusal = seen(request, peer, |seen| limiter.refusal(seen, refused));
-    let Refusal { status, headers, body } = refusal.expect("a decision that does not pass has a refusal");
-    let mut response = Response::new(Bytes::from(body));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
-}
-
-const POLLED_AGAIN: &str = "a future that answered is not polled again";
+pub(crate) const POLLED_AGAIN: &str = "a future that answered is not polled again";
+const REFUSED: &str = "a decision that does not pass has a refusal";

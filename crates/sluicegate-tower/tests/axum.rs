@@ -26,8 +26,7 @@ async fn an_axum_application_is_limited_by_the_peer_that_axum_found() {
             .get::<ConnectInfo<SocketAddr>>()
             .map(|ConnectInfo(peer)| peer.ip())
     });
-    let hello =
-        |Extension(admission): Extension<Admission>| async move { format!("{:?}", admission.admitted().route()) };
+    let hello = |Extension(admission): Extension<Admission>| async move { format!("{:?}", admission.route()) };
     let app = Router::new().route("/", get(hello)).layer(layer);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod support;
+
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,23 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Extensions, Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
-use sluicegate::policy::Policy;
-use sluicegate::{Limiter, ManualClock, Secret};
-use sluicegate_tower::{Admission, Admit, InExtensions, Limit, LimitLayer, Peer, Together};
+use sluicegate_tower::{Admission, Admit, InExtensions, Limit, LimitLayer, Peer, Replay, Together};
+use support::limiter;
 use tower::{Layer, Service, ServiceExt};
-
-/// A limiter by these rules, and its clock.
-fn limiter(rules: &str) -> (Arc<Limiter>, Arc<ManualClock>) {
-    let text = format!(
-        "version: 1\nstate: {{ memory: 1MiB }}\nroutes:\n  - {{ name: item, path: \"/items/{{id}}\" }}\nrules:\n{rules}"
-    );
-    let (policy, _) = Policy::parse("test", &text).unwrap();
-    let clock = Arc::new(ManualClock::default());
-    (
-        Arc::new(Limiter::new(&policy, &Secret::from_bytes([7; 32]), Arc::clone(&clock)).unwrap()),
-        clock,
-    )
-}
 
 const TWO_PER_CLIENT: &str = "  - { name: per-client, key: ip, limit: 2/s }\n";
 
@@ -57,12 +45,9 @@ async fn what_is_admitted_reaches_the_service_and_what_is_not_does_not() {
     let calls = Arc::new(AtomicUsize::new(0));
     let inner = tower::service_fn({
         let calls = Arc::clone(&calls);
-        move |request: Request<Empty<Bytes>>| {
+        move |request: Request<Replay<Empty<Bytes>>>| {
             calls.fetch_add(1, Ordering::Relaxed);
-            let route = request
-                .extensions()
-                .get::<Admission>()
-                .and_then(|admission| admission.admitted().route());
+            let route = request.extensions().get::<Admission>().and_then(Admission::route);
             async move {
                 Ok::<_, Infallible>(Response::new(Full::from(format!(
                     "{:?}",
@@ -105,8 +90,9 @@ async fn what_is_admitted_reaches_the_service_and_what_is_not_does_not() {
 #[tokio::test]
 async fn each_peer_has_a_limit_of_its_own_wherever_it_is_found() {
     let (limiter, _) = limiter(TWO_PER_CLIENT);
-    let inner =
-        tower::service_fn(|_: Request<Empty<Bytes>>| async { Ok::<_, Infallible>(Response::new(Full::from("in"))) });
+    let inner = tower::service_fn(|_: Request<Replay<Empty<Bytes>>>| async {
+        Ok::<_, Infallible>(Response::new(Full::from("in")))
+    });
     let mut found = LimitLayer::new(Arc::clone(&limiter)).layer(inner);
     let mut told = LimitLayer::new(Arc::clone(&limiter))
         .peer_from(|extensions: &Extensions| extensions.get::<[u8; 4]>().copied().map(IpAddr::from))
@@ -127,8 +113,9 @@ async fn each_peer_has_a_limit_of_its_own_wherever_it_is_found() {
 #[tokio::test]
 async fn who_has_no_address_is_limited_with_all_who_have_none() {
     let (limiter, _) = limiter(TWO_PER_CLIENT);
-    let inner =
-        tower::service_fn(|_: Request<Empty<Bytes>>| async { Ok::<_, Infallible>(Response::new(Full::from("in"))) });
+    let inner = tower::service_fn(|_: Request<Replay<Empty<Bytes>>>| async {
+        Ok::<_, Infallible>(Response::new(Full::from("in")))
+    });
     let mut service = LimitLayer::new(limiter).layer(inner);
     for status in [200, 200, 429] {
         let asked = Request::get("/").body(Empty::new()).unwrap();
@@ -139,8 +126,8 @@ async fn who_has_no_address_is_limited_with_all_who_have_none() {
 #[tokio::test]
 async fn request_and_proof_go_together_to_a_service_that_asks_for_both() {
     let (limiter, _) = limiter(TWO_PER_CLIENT);
-    let inner = tower::service_fn(|Admit { request, admitted }: Admit<Empty<Bytes>>| async move {
-        let text = format!("{} {}", request.uri().path(), admitted.route().is_some());
+    let inner = tower::service_fn(|Admit { request, admission }: Admit<Replay<Empty<Bytes>>>| async move {
+        let text = format!("{} {}", request.uri().path(), admission.route().is_some());
         Ok::<_, Infallible>(Response::new(Full::from(text)))
     });
     let mut layered = LimitLayer::new(Arc::clone(&limiter))
@@ -157,8 +144,9 @@ async fn request_and_proof_go_together_to_a_service_that_asks_for_both() {
 #[tokio::test]
 async fn spellings_of_a_host_share_one_limit() {
     let (limiter, _) = limiter("  - { name: per-host, key: host, limit: 3/h }\n");
-    let inner =
-        tower::service_fn(|_: Request<Empty<Bytes>>| async { Ok::<_, Infallible>(Response::new(Full::from("in"))) });
+    let inner = tower::service_fn(|_: Request<Replay<Empty<Bytes>>>| async {
+        Ok::<_, Infallible>(Response::new(Full::from("in")))
+    });
     let mut service = LimitLayer::new(limiter).layer(inner);
     for (host, status) in [
         ("a.example", 200),
@@ -176,7 +164,8 @@ async fn spellings_of_a_host_share_one_limit() {
 #[tokio::test]
 async fn an_error_of_the_service_is_its_own() {
     let (limiter, _) = limiter(TWO_PER_CLIENT);
-    let inner = tower::service_fn(|_: Request<Empty<Bytes>>| async { Err::<Response<Full<Bytes>>, _>("broken") });
+    let inner =
+        tower::service_fn(|_: Request<Replay<Empty<Bytes>>>| async { Err::<Response<Full<Bytes>>, _>("broken") });
     let service = LimitLayer::new(limiter).hand_over::<InExtensions>().layer(inner);
     assert_eq!(service.oneshot(request([192, 0, 2, 1])).await.err(), Some("broken"));
 }
@@ -185,7 +174,7 @@ async fn an_error_of_the_service_is_its_own() {
 #[tokio::test]
 async fn a_redirection_is_not_told_of_limits() {
     let (limiter, _) = limiter(TWO_PER_CLIENT);
-    let inner = tower::service_fn(|_: Request<Empty<Bytes>>| async {
+    let inner = tower::service_fn(|_: Request<Replay<Empty<Bytes>>>| async {
         Ok::<_, Infallible>(Response::builder().status(307).body(Full::<Bytes>::default()).unwrap())
     });
     let mut service = LimitLayer::new(limiter).hand_over::<InExtensions>().layer(inner);

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use sluicegate_tower::LimitBody;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -24,7 +25,8 @@ pub(crate) use self::traffic::{Place, Tally};
 pub(crate) use self::watch::HALF_ENDED_IDLE;
 pub(crate) use self::watch::{Phase, SharedWatch, Spans, Watch};
 use self::wire::Wire;
-use crate::door::Door;
+use crate::body::RequestBody;
+use crate::door::{Caps as DoorCaps, Door};
 use crate::problem::HEAD_LATE;
 use crate::pulse::{Attendance, Pulse};
 use crate::tunnel::{Mouth, tunnel};
@@ -32,7 +34,7 @@ use crate::tunnel::{Mouth, tunnel};
 /// How connections of one worker are served.
 pub(crate) struct Reception {
     http: http1::Builder,
-    headers_max: usize,
+    caps: DoorCaps,
     pulse: Rc<Pulse<Watch>>,
     spans: Spans,
     draining: Cell<bool>,
@@ -51,7 +53,10 @@ impl Reception {
         }
         Self {
             http,
-            headers_max: caps.headers,
+            caps: DoorCaps {
+                headers: caps.headers,
+                body_bytes: caps.body_bytes,
+            },
             pulse: Rc::clone(pulse),
             spans: Spans::new(&gateway.deadlines, pulse),
             draining: Cell::new(false),
@@ -83,8 +88,8 @@ impl Reception {
         service: impl FnOnce(SharedWatch) -> S,
     ) where
         S: tower::Service<
-                http::Request<hyper::body::Incoming>,
-                Response = http::Response<B>,
+                http::Request<RequestBody>,
+                Response = http::Response<LimitBody<B>>,
                 Error = std::convert::Infallible,
             >,
         B: http_body::Body<Data = bytes::Bytes> + 'static,
@@ -92,7 +97,7 @@ impl Reception {
     {
         let watch = attendance.share();
         let _parting = Parting(&watch);
-        let door = Door::new(service(attendance.share()), attendance.share(), self.headers_max);
+        let door = Door::new(service(attendance.share()), attendance.share(), self.caps);
         let wire = TokioIo::new(Wire::new(stream, attendance.share(), tally));
         let mut connection = self.http.serve_connection(wire, door);
         let end = std::future::poll_fn(|cx| {
@@ -122,7 +127,9 @@ impl Reception {
         {
             let client = Mouth::new(wire, parts.read_buf);
             // Boxed, as below.
-            Box::pin(tunnel(client, far.into_mouth(), &watch)).await;
+            let (server, passage) = far.into_parts();
+            Box::pin(tunnel(client, server, &watch)).await;
+            drop(passage);
             return;
         }
         // Empty lines before a request are none of it, and who sent no more has asked for nothing.

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use sluicegate::policy::checked::Deadlines;
+use sluicegate_tower::Passage;
 
 use crate::pulse::{Alarm, Attendant, Pulse, Tick, Ticks, Timed};
 use crate::uploads::Uploads;
@@ -298,6 +299,13 @@ impl Watch {
     /// The current request's answer is a 101: once the client has it, the connection goes on as a tunnel to `far`.
     pub(crate) fn go_over(&self, far: Box<Far>) {
         self.far.replace(Some(far));
+    }
+
+    /// What the request holds goes over with its connection.
+    pub(crate) fn keep(&self, passage: Option<Passage>) {
+        if let Some(far) = &mut *self.far.borrow_mut() {
+            far.keep(passage);
+        }
     }
 
     pub(super) fn is_going_over(&self) -> bool {

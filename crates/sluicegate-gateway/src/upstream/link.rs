@@ -13,26 +13,27 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
+use sluicegate_tower::Passage;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::line::{Flow, Line};
-use crate::body::RequestBody;
+use crate::body::Outbound;
 use crate::connection::SharedWatch;
 use crate::tunnel::Mouth;
 
 /// An open connection. Idle, sending, or receiving; only one request at a time.
 pub(crate) struct Link {
-    sender: SendRequest<RequestBody>,
+    sender: SendRequest<Outbound>,
     wire: Wire,
     flow: Rc<Flow>,
 }
 
 /// The half of a connection that has to be driven.
 enum Wire {
-    Open(Connection<TokioIo<Line>, RequestBody>),
+    Open(Connection<TokioIo<Line>, Outbound>),
     /// HTTP has come to its end. Driven on, hyper would close what has gone over to another protocol.
-    Over(Connection<TokioIo<Line>, RequestBody>),
+    Over(Connection<TokioIo<Line>, Outbound>),
     Gone,
 }
 
@@ -53,18 +54,28 @@ impl Wire {
 }
 
 /// A connection to a server that has left HTTP.
-pub(crate) struct Far(Mouth<Line>);
+pub(crate) struct Far {
+    mouth: Mouth<Line>,
+    /// What the request holds until the connection closes.
+    passage: Option<Passage>,
+}
 
 impl Far {
-    pub(crate) fn into_mouth(self) -> Mouth<impl AsyncRead + AsyncWrite + Unpin> {
-        self.0
+    /// Keeps what the request holds.
+    pub(crate) fn keep(&mut self, passage: Option<Passage>) {
+        self.passage = passage;
+    }
+
+    /// The server's mouth of the tunnel, and what is to be dropped behind it.
+    pub(crate) fn into_parts(self) -> (Mouth<impl AsyncRead + AsyncWrite + Unpin>, Option<Passage>) {
+        (self.mouth, self.passage)
     }
 }
 
 /// Why a request got no answer on a link.
 pub(crate) enum Failure {
     /// Nothing of it was sent: another link may take it.
-    Unsent(Box<Request<RequestBody>>),
+    Unsent(Box<Request<Outbound>>),
     /// It may have been sent, so that nobody may send it again.
     Broken(hyper::Error),
     /// No answer within the deadline.
@@ -93,7 +104,7 @@ impl Link {
     /// Sends the request and drives the connection up to the answer's head.
     pub(crate) async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        request: Request<Outbound>,
         watch: &SharedWatch,
     ) -> Result<Response<Incoming>, Failure> {
         let mut answer = pin!(self.sender.try_send_request(request));
@@ -133,7 +144,10 @@ impl Link {
         std::future::poll_fn(|cx| self.drive(cx)).await;
         let Wire::Over(connection) = self.wire else { return None };
         let parts = connection.into_parts();
-        Some(Box::new(Far(Mouth::new(parts.io.into_inner(), parts.read_buf))))
+        Some(Box::new(Far {
+            mouth: Mouth::new(parts.io.into_inner(), parts.read_buf),
+            passage: None,
+        }))
     }
 
     /// Whether it may carry the next request.

@@ -17,12 +17,13 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use rustix::io::Errno;
 use sluicegate::policy::checked;
+use sluicegate_tower::BodyFault;
 use tokio::net::TcpStream;
 
 use self::balance::Turns;
 pub(crate) use self::link::{Failure, Far, Link};
 use self::resolver::Resolver;
-use crate::body::RequestBody;
+use crate::body::Outbound;
 use crate::connection::{SharedWatch, Watch};
 use crate::problem::Problem;
 use crate::pulse::{Pulse, Tick, Ticks};
@@ -82,7 +83,7 @@ impl Upstream {
     /// `spare` gives file descriptors back if it can, for where the process has no more of them.
     pub(crate) async fn send(
         &self,
-        mut request: Request<RequestBody>,
+        mut request: Request<Outbound>,
         watch: &SharedWatch,
         spare: impl Fn() -> bool,
     ) -> Result<(Response<Incoming>, Box<Link>, Rc<Server>), Problem> {
@@ -248,7 +249,7 @@ fn tell(failure: &Failure) -> Problem {
     match failure {
         Failure::Late => Problem::AnswerLate,
         Failure::Unsent(_) => Problem::Unreachable,
-        Failure::Broken(error) => crate::body::fault_of(error).unwrap_or(Problem::BadAnswer),
+        Failure::Broken(error) => BodyFault::of(error).map_or(Problem::BadAnswer, Problem::Body),
     }
 }
 

@@ -22,6 +22,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Running {
     pub address: SocketAddr,
     pub traffic: Arc<Traffic>,
+    pub limiter: Arc<Limiter>,
     trigger: Option<Trigger>,
     thread: Option<JoinHandle<Result<Drained, RunError>>>,
 }
@@ -43,11 +44,13 @@ pub fn gateway_with(lines: &str, rest: &str) -> Running {
     text.push_str(rest);
     let (policy, _) = Policy::parse("test", &text).unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
     let limiter = Limiter::new(&policy, &Secret::from_bytes([7; 32]), SystemClock::new()).unwrap();
-    let bound = Gateway::bind(&policy, Arc::new(limiter)).unwrap();
+    let limiter = Arc::new(limiter);
+    let bound = Gateway::bind(&policy, Arc::clone(&limiter)).unwrap();
     let (trigger, stop) = shutdown();
     Running {
         address: bound.addresses()[0],
         traffic: bound.traffic(),
+        limiter,
         trigger: Some(trigger),
         thread: Some(std::thread::spawn(move || bound.run(stop))),
     }
