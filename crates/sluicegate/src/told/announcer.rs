@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sluicegate_core::{Limit, Mode, Report, Retry, RuleState};
 
 use super::refusal::RETRY_AFTER_MAX;
-use crate::policy::checked::{Enforce, Policy, RuleLimit};
+use crate::policy::checked::{Algorithm, Count, Enforce, KeyPart, Policy, Rule, RuleLimit};
 use crate::route::RouteId;
 
 /// The field that names the limits in force; the same on every response of a route.
@@ -41,15 +41,16 @@ struct Item {
     /// `q`, beyond which no `r` goes.
     quota: u64,
     limit: RuleLimit,
+    /// Whether it can be said when something comes back. Of permits only their holders know.
+    tells_time: bool,
+    /// Whether the standing is told after a pass. Of an account's failures it would tell anyone who knows the account's name
+    /// how often its owner, or somebody else, has failed, of which the draft warns; who is refused knows already.
+    tells_passes: bool,
 }
 
 impl Announcer {
     pub(crate) fn new(policy: &Policy, rules_by_route: &[Box<[usize]>]) -> Self {
-        let rules: Box<[_]> = policy
-            .rules
-            .iter()
-            .map(|rule| Item::new(&rule.name, &rule.limit))
-            .collect();
+        let rules: Box<[_]> = policy.rules.iter().map(Item::new).collect();
         let policies = rules_by_route.iter().map(|on_route| {
             let mut items = String::new();
             for index in on_route {
@@ -71,7 +72,7 @@ impl Announcer {
         let enforced = || report.states().iter().filter(|state| state.mode == Mode::Enforced);
         let told = || enforced().filter_map(|state| Some((self.rules.get(state.rule.index())?, state)));
         let mut standing = String::with_capacity(64);
-        for (item, state) in told() {
+        for (item, state) in told().filter(|(item, state)| item.tells_passes || state.refuses()) {
             item.write_standing(state, &mut standing);
         }
         if standing.is_empty() {
@@ -102,27 +103,37 @@ impl Announcer {
 }
 
 impl Item {
-    fn new(rule: &str, limit: &RuleLimit) -> Self {
-        let name = quoted(rule);
-        let (quota, policy) = match limit {
+    fn new(rule: &Rule) -> Self {
+        let name = quoted(&rule.name);
+        let (quota, policy) = match &rule.limit {
             RuleLimit::Rate(rate) => {
-                let (quota, window) = quota_and_window(rate);
+                let (quota, window) = match rule.algorithm {
+                    Algorithm::FixedWindow { .. } | Algorithm::SlidingWindow | Algorithm::SlidingLog => (
+                        rate.count().get().min(INTEGER_MAX),
+                        whole_seconds(rate.period()).clamp(1, INTEGER_MAX),
+                    ),
+                    _ => quota_and_window(rate),
+                };
                 (quota, format!("{name};q={quota};w={window}"))
             }
+            // Permits know no time: there is no window in which so many may be used.
             RuleLimit::AtOnce(count) => {
                 let quota = count.get().min(INTEGER_MAX);
                 (quota, format!("{name};q={quota};qu=\"concurrent-requests\""))
             }
         };
+        let names_an_account = |part: &KeyPart| matches!(part, KeyPart::Body { .. } | KeyPart::Header(_));
         Self {
             name,
             policy,
             quota,
-            limit: *limit,
+            limit: rule.limit,
+            tells_time: rule.algorithm != Algorithm::Concurrency,
+            tells_passes: rule.count == Count::Requests || !rule.key.iter().any(names_an_account),
         }
     }
 
-    /// `r` is what may be used now. `t` is, after a pass, the whole seconds until the limit is full again, left out
+    /// `r` is what may be used now. `t` is, unless the limit knows no time, after a pass, the whole seconds until the limit is full again, left out
     /// when it is; after a refusal, the wait for this request.
     fn write_standing(&self, state: &RuleState, list: &mut String) {
         let available = state.remaining.min(self.quota);
@@ -136,7 +147,7 @@ impl Item {
             Some(Retry::After(wait)) => wait.min(RETRY_AFTER_MAX),
             Some(Retry::Never) => Duration::ZERO,
         };
-        if !span.is_zero() {
+        if self.tells_time && !span.is_zero() {
             let _ = write!(list, ";t={}", whole_seconds(span).clamp(1, INTEGER_MAX));
         }
     }
@@ -205,6 +216,69 @@ mod tests {
         check("3/s burst 10", 12, 4);
         check("1000/ms", 1_000_000, 1);
         check("1 per 3650d", 1, 315_360_000);
+    }
+
+    /// What is told of a rule: its policy, and where a client stands to whom `state` happened.
+    #[track_caller]
+    fn told(fields: &str, (remaining, reset_secs, retry): (u64, u64, Option<Retry>)) -> (String, String) {
+        let text = format!("version: 1\nrules: [{{ name: a, {fields} }}]\n");
+        let (policy, _) = Policy::parse("policy.yaml", &text).expect(fields);
+        let announcer = Announcer::new(&policy, &[[0].into()]);
+        let mut report = Report::new();
+        report.push(RuleState {
+            rule: sluicegate_core::RuleId::new(0),
+            mode: Mode::Enforced,
+            overflow: false,
+            remaining,
+            reset_after: Duration::from_secs(reset_secs),
+            retry,
+        });
+        let mut headers = HeaderMap::new();
+        announcer.announce(None, &report, &mut headers);
+        let field = |name| {
+            let value = headers
+                .get(name)
+                .map(|value: &HeaderValue| value.to_str().expect("ASCII"));
+            value.unwrap_or_default().to_owned()
+        };
+        (field(RATELIMIT_POLICY), field(RATELIMIT))
+    }
+
+    #[track_caller]
+    fn check_told(fields: &str, happened: (u64, u64, Option<Retry>), policy: &str, standing: &str) {
+        let expected = (policy.to_owned(), standing.to_owned());
+        assert_eq!(told(fields, happened), expected, "{fields}");
+    }
+
+    #[test]
+    fn every_algorithm_tells_its_quota_in_its_own_terms() {
+        let used = (3, 7, None);
+        for bucket in ["token_bucket", "leaky_bucket"] {
+            let fields = format!("key: ip, limit: 3/s burst 10, algorithm: {bucket}");
+            check_told(&fields, used, r#""a";q=12;w=4"#, r#""a";r=3;t=7"#);
+        }
+        for window in ["fixed_window", "sliding_window", "sliding_log"] {
+            let fields = format!("key: ip, limit: 20 per 1500ms, algorithm: {window}");
+            check_told(&fields, used, r#""a";q=20;w=2"#, r#""a";r=3;t=7"#);
+        }
+        let permits = "key: ip, limit: 20, algorithm: concurrency";
+        let policy = r#""a";q=20;qu="concurrent-requests""#;
+        check_told(permits, used, policy, r#""a";r=3"#);
+        let soon = Some(Retry::After(Duration::from_secs(1)));
+        check_told(permits, (0, 1, soon), policy, r#""a";r=0"#);
+    }
+
+    #[test]
+    fn how_often_an_account_has_failed_is_told_to_who_is_refused_alone() {
+        let (passed, refused) = ((3, 7, None), (0, 7, Some(Retry::After(Duration::from_mins(1)))));
+        let policy = r#""a";q=5;w=3600"#;
+        for key in ["body./username", "[ip, body./username]", "header.x-user"] {
+            let fields = format!("key: {key}, limit: 5/h, count: failures");
+            check_told(&fields, passed, "", "");
+            check_told(&fields, refused, policy, r#""a";r=0;t=60"#);
+        }
+        check_told("key: ip, limit: 5/h, count: failures", passed, policy, r#""a";r=3;t=7"#);
+        check_told("key: body./username, limit: 5/h", passed, policy, r#""a";r=3;t=7"#);
     }
 
     #[test]
