@@ -192,6 +192,109 @@ fn check_tells_what_each_rule_allows() {
     );
 }
 
+/// One rule of each algorithm.
+const ALGORITHMS: &str = "\
+version: 1
+state: { memory: 16MiB }
+routes:
+  - { name: login, path: /login }
+  - { name: chat, path: /chat }
+rules:
+  - { name: each, key: ip, limit: 100/s burst 200 }
+  - { name: paced, key: ip, limit: 10/s burst 16, algorithm: leaky_bucket, free: 5, charge_refused: true }
+  - { name: daily, key: ip, limit: 50/min, algorithm: fixed_window, align: first_hit, rationale: a contract }
+  - { name: slid, key: ip, limit: 50/min, algorithm: sliding_window }
+  - { name: exact, key: ip, limit: 50/min, algorithm: sliding_log }
+  - { name: streams, routes: chat, key: ip, limit: 20, algorithm: concurrency }
+  - { name: tokens, routes: chat, key: ip, limit: 9k/h, bucket: paid, cost: { reserve: body./n, max: 500, settle: response./used } }
+  - name: guesses
+    routes: login
+    key: [ip, body./user]
+    limit: 5/h
+    count: failures
+    failed_when: [401, response./error, response.header.x-no]
+    exceed: { lock: 90min }
+";
+
+#[test]
+fn check_tells_the_worst_case_of_every_algorithm() {
+    let answer = check(ALGORITHMS, &["--strict"]);
+    assert_eq!(answer.code, 0, "{}", answer.out);
+    for (rule, cells) in [
+        ("each", &["token_bucket", "requests", "10ms", "200", "6200"][..]),
+        (
+            "paced",
+            &[
+                "leaky_bucket, waits up to 1s, 5 free",
+                "refused ones too",
+                "100ms",
+                "16",
+                "616",
+            ],
+        ),
+        ("daily", &["fixed_window from the first hit", "–", "50", "100"]),
+        ("slid", &["sliding_window", "–", "50", "100"]),
+        ("exact", &["sliding_log", "–", "50", "50"]),
+        ("streams", &["concurrency", "–", "20", "–", "200"]),
+        ("tokens (bucket paid)", &["requests at body./n, settled", "9000"]),
+        ("guesses", &["body./user", "failures, then locked for 90min"]),
+    ] {
+        let lines = answer.out.lines();
+        let row = lines
+            .clone()
+            .find(|line| line.trim_start().starts_with(rule))
+            .expect(rule);
+        let mut rest = row;
+        for cell in cells {
+            assert!(rest.contains(cell), "no {cell:?} in {row}");
+            rest = rest.split_once(cell).map_or("", |(_, behind)| behind);
+        }
+    }
+}
+
+#[test]
+fn check_tells_how_the_memory_is_divided() {
+    let answer = check(ALGORITHMS, &[]);
+    for row in [
+        "  small cells  6.3MiB    262.1k  keys",
+        "  wide cells   6.3MiB      131k  keys",
+    ] {
+        assert!(answer.out.contains(row), "no {row:?} in\n{}", answer.out);
+    }
+    let memory = &json(&check(ALGORITHMS, &["--json"]).out)["memory"];
+    assert_eq!(memory["bytes"], 16 << 20);
+    let parts = ["small", "wide", "logs"].map(|part| memory[part]["bytes"].as_u64().expect("bytes"));
+    assert!(parts.iter().sum::<u64>() <= 16 << 20, "{parts:?}");
+}
+
+#[test]
+fn check_answers_programs_with_all_that_a_rule_says() {
+    let report = json(&check(ALGORITHMS, &["--json"]).out);
+    let rule = |index: usize| &report["rules"][index];
+    assert_eq!(
+        (
+            &rule(1)["algorithm"],
+            &rule(1)["max_wait_ms"],
+            &rule(1)["free"],
+            &rule(1)["charge_refused"]
+        ),
+        (&"leaky_bucket".into(), &1_000.into(), &5.into(), &true.into())
+    );
+    assert_eq!(rule(2)["align"], "first_hit");
+    assert!(rule(3)["emission_interval_ns"].is_null() && rule(5)["minute"].is_null());
+    assert_eq!(rule(6)["bucket"], "paid");
+    let cost = serde_json::json!({ "reserve": "body./n", "default": 1, "max": 500, "settle": "response./used" });
+    assert_eq!(rule(6)["cost"], cost);
+    let failures = serde_json::json!({
+        "failed_when": ["401", "response./error", "response.header.x-no"],
+        "on_success": "return",
+    });
+    assert_eq!(
+        (&rule(7)["failures"], &rule(7)["lock_ms"]),
+        (&failures, &5_400_000.into())
+    );
+}
+
 #[test]
 fn check_answers_programs_with_the_same() {
     let answer = check(GOOD, &["--json"]);
