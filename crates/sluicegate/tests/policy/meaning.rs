@@ -224,6 +224,17 @@ fn a_success_clears_accounts_and_returns_what_it_took_elsewhere() {
 }
 
 #[test]
+fn the_overflow_of_a_log_is_a_token_bucket_of_any_length() {
+    let text = "version: 1\nrules:\n  - { name: a, key: ip, limit: 1000/h, algorithm: sliding_log }\n  \
+                - { name: b, key: ip, limit: 9/h, algorithm: sliding_log, overflow: 5k/h burst 10 }\n";
+    let overflows = policy(text).rules.into_iter().map(|rule| match rule.overflow {
+        Overflow::Shared(limit) => limit.to_string(),
+        Overflow::Closed => "closed".to_owned(),
+    });
+    assert_eq!(overflows.collect::<Vec<_>>(), ["10000/h", "5000/h burst 10"]);
+}
+
+#[test]
 fn the_same_member_read_by_many_rules_is_read_once() {
     let rules = (0..16).map(|number| {
         let on = if number % 2 == 0 { "" } else { ", routes: r" };

@@ -1,6 +1,6 @@
 //! That rules which draw from one bucket agree in what makes it one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::super::checked::{Algorithm, Rule, RuleLimit};
 use super::super::fault::quoted;
@@ -45,7 +45,12 @@ struct Bucket<'r> {
     /// The first rule that applies to every request.
     everywhere: Option<(&'r Entry, &'r Rule)>,
     by_route: HashMap<usize, (&'r Entry, &'r Rule)>,
+    /// Different bursts, each with what is free of a delay.
+    thresholds: HashSet<(u64, u64)>,
 }
+
+/// Most different bursts, with what is free of a delay, in one bucket: their numbers are kept in a byte.
+const THRESHOLDS_MAX: usize = 256;
 
 impl<'r> Bucket<'r> {
     fn new(entry: &'r Entry, rule: &'r Rule) -> Self {
@@ -54,6 +59,7 @@ impl<'r> Bucket<'r> {
             other_cost: None,
             everywhere: None,
             by_route: HashMap::new(),
+            thresholds: HashSet::new(),
         };
         bucket.note(entry, rule);
         bucket
@@ -66,6 +72,7 @@ impl<'r> Bucket<'r> {
         if rule.routes.is_empty() {
             self.everywhere.get_or_insert((entry, rule));
         }
+        self.thresholds.insert(threshold(rule));
         for &route in &rule.routes {
             self.by_route.entry(route).or_insert((entry, rule));
         }
@@ -97,6 +104,16 @@ impl<'r> Bucket<'r> {
             return;
         }
         self.note(entry, rule);
+        if self.thresholds.len() == THRESHOLDS_MAX + 1 {
+            findings.fault(
+                entry.spots.bucket,
+                format!(
+                    "the bucket {} has more than {THRESHOLDS_MAX} bursts",
+                    quoted(rule.bucket_name())
+                ),
+                "let more of its rules agree in their burst, or give them buckets of their own",
+            );
+        }
     }
 
     /// A rule that applies to some of the same requests for another cost.
@@ -145,6 +162,14 @@ fn difference(entry: &Entry, rule: &Rule, first: &Rule) -> Option<(&'static str,
         .into_iter()
         .find(|(differs, ..)| *differs)
         .map(|(_, field, spot)| (field, spot))
+}
+
+fn threshold(rule: &Rule) -> (u64, u64) {
+    let free = match rule.algorithm {
+        Algorithm::LeakyBucket { free, .. } => free,
+        _ => 0,
+    };
+    (rule.limit.at_once().get(), free)
 }
 
 /// What is free of a delay is a threshold of each rule's own.

@@ -49,7 +49,7 @@ pub(super) fn check<const WAIT_MIN: u64, const WAIT_MAX: u64, const FREE_MIN: u6
     let overflow = match raw.overflow {
         Field::Absent => limit
             .as_ref()
-            .map(|limit| Overflow::Shared(default_overflow(&limit.limit, word))),
+            .map(|limit| Overflow::Shared(limit.limit.times(OVERFLOW_FACTOR))),
         Field::Faulty => None,
         Field::Given(overflow) => check_overflow(&overflow, word, findings),
     };
@@ -163,6 +163,11 @@ fn check_overflow(
     match &overflow.value {
         OverflowText::Closed => Some(Overflow::Closed),
         OverflowText::Shared(text) => {
+            // Where logs have no room, there is none for a log of the overflow either: a token bucket keeps that.
+            let word = match word {
+                AlgorithmWord::SlidingLog => AlgorithmWord::TokenBucket,
+                word => word,
+            };
             is_of_kind(text, word, overflow.spot, findings).then_some(Overflow::Shared(text.limit))
         }
     }
@@ -171,15 +176,3 @@ fn check_overflow(
 /// How many times its own limit a rule's keys share when they find no room. A flood of new keys then still passes no
 /// faster than ten clients, and ten honest newcomers do not notice that the table is full.
 const OVERFLOW_FACTOR: NonZeroU64 = NonZeroU64::new(10).expect("ten is not zero");
-
-fn default_overflow(limit: &RuleLimit, word: AlgorithmWord) -> RuleLimit {
-    let RuleLimit::Rate(rate) = limit else {
-        return limit.times(OVERFLOW_FACTOR);
-    };
-    // A log of ten times its keys' length may be longer than a log can be.
-    let factor = match NonZeroU64::new(LOG_MAX / rate.count()) {
-        Some(most) if word == AlgorithmWord::SlidingLog => most.min(OVERFLOW_FACTOR),
-        _ => OVERFLOW_FACTOR,
-    };
-    limit.times(factor)
-}

@@ -226,7 +226,7 @@ impl Enforce {
 /// What a key that finds no free cell meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overflow {
-    /// All such keys share one cell with this limit, of the same kind as the rule's.
+    /// All such keys share one cell with this limit, kept by the rule's algorithm; that of a sliding log by a token bucket.
     Shared(RuleLimit),
     /// Such requests are refused.
     Closed,
