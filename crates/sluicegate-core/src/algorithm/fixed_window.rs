@@ -124,6 +124,14 @@ impl FixedWindow {
         window.keep()
     }
 
+    /// The state after a refused request is charged all the same, as a penalty: as far as `n` reaches.
+    #[must_use]
+    pub fn penalize(&self, state: Wide, now: Timestamp, cost: Cost) -> Wide {
+        let window = self.window(state, now);
+        let room = self.count_max().saturating_sub(window.count);
+        self.overdraw(state, now, cost.min(Cost::new(room)))
+    }
+
     /// A state of `old`'s, which differs in nothing but its count: what was counted stays, as far as a changed limit
     /// reaches.
     #[must_use]

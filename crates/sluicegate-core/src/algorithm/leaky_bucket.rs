@@ -113,6 +113,12 @@ impl LeakyBucket {
         self.bucket.overdraw(tat, self.bucket.scale().tick_up(now), cost)
     }
 
+    /// The TAT after a refused request is charged all the same, as in [`TokenBucket::penalize`].
+    #[must_use]
+    pub const fn penalize(&self, tat: Tat, now: Timestamp, cost: Cost) -> Tat {
+        self.bucket.penalize(tat, self.bucket.scale().tick_up(now), cost)
+    }
+
     /// The TAT after the one who moved it from `before` to `written` leaves the queue: its place is free again only if
     /// nobody has joined behind it since.
     #[must_use]

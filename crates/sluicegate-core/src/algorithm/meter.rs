@@ -190,6 +190,17 @@ impl WordMeter {
         }
     }
 
+    /// The word after a refused request is charged all the same, as a penalty: as far as the burst reaches. Permits know no
+    /// penalty.
+    #[must_use]
+    pub const fn penalize(&self, word: u64, now: Timestamp, cost: Cost) -> u64 {
+        match self {
+            Self::TokenBucket(bucket) => bucket.penalize(Tat::from_u64(word), bucket.tick(now), cost).as_u64(),
+            Self::LeakyBucket(leaky) => leaky.penalize(Tat::from_u64(word), now, cost).as_u64(),
+            Self::Concurrency(_) => word,
+        }
+    }
+
     /// Whether forgetting the word at `now` loses nothing.
     #[inline]
     pub const fn is_idle(&self, word: u64, now: Timestamp) -> bool {
@@ -304,6 +315,16 @@ impl WideMeter {
             Self::FixedWindow(meter) => meter.overdraw(state, now, cost),
             Self::SlidingWindow(meter) => meter.overdraw(state, now, cost),
             Self::Settling(meter) => meter.overdraw(state, now, cost),
+        }
+    }
+
+    /// The state after a refused request is charged all the same, as a penalty: as far as the limit reaches.
+    #[must_use]
+    pub fn penalize(&self, state: Wide, now: Timestamp, cost: Cost) -> Wide {
+        match self {
+            Self::FixedWindow(meter) => meter.penalize(state, now, cost),
+            Self::SlidingWindow(meter) => meter.penalize(state, now, cost),
+            Self::Settling(meter) => meter.penalize(state, now, cost),
         }
     }
 

@@ -117,6 +117,20 @@ impl Settling {
         self.keep_or_lock(account, now)
     }
 
+    /// The state after a refused request is charged all the same, as a penalty: as far as the burst reaches. What is
+    /// overdrawn already stays so, and a lock is not extended.
+    #[must_use]
+    pub fn penalize(&self, state: Wide, now: Timestamp, cost: Cost) -> Wide {
+        let mut account = self.account(state, now);
+        if cost.units() == 0 || account.locked_until.is_some() {
+            return state;
+        }
+        let most = account.tick + self.bucket.tolerance();
+        let end = account.tat.saturating_add(self.ticks(cost.units()));
+        account.tat = account.tat.max(end.min(most));
+        self.keep_or_lock(account, now)
+    }
+
     /// The state after a plain charge of `cost`, made at `charged_at`, is taken back: as much as has not refilled since, as
     /// in [`TokenBucket::give_back`].
     ///

@@ -200,6 +200,21 @@ impl SlidingLog {
         Ok(())
     }
 
+    /// Logs a refused request all the same, as a penalty: what `n` has no room for takes the place of the oldest, so that who
+    /// keeps asking waits for a whole period. What is overdrawn already stays so.
+    ///
+    /// # Errors
+    ///
+    /// If there is no entry and no room for one.
+    pub fn penalize(&self, log: &mut impl Log, now: Timestamp, cost: Cost) -> Result<(), LogFull> {
+        self.drop_ended(log, now);
+        let cost = cost.min(Cost::new(self.max));
+        // At most as much as was logged already, or n: an overdraft is neither forgiven nor made.
+        let most = log.used().max(self.max);
+        shed(log, most - cost.units());
+        self.overdraw(log, now, cost)
+    }
+
     /// When the log is worth nothing any more: the end of its newest entry, zero for an empty one; what the first of its
     /// wide cell's words says.
     pub fn idle_at(&self, log: &impl Log) -> u64 {
@@ -212,24 +227,7 @@ impl SlidingLog {
         if self.max == old.max {
             return;
         }
-        while let Some(beyond) = log.used().checked_sub(self.max)
-            && beyond > 0
-            && let Some(oldest) = log.get(0)
-        {
-            if oldest.cost > beyond {
-                log.set(
-                    0,
-                    Entry {
-                        cost: oldest.cost - beyond,
-                        ..oldest
-                    },
-                );
-                log.set_used(self.max);
-            } else {
-                log.pop_oldest();
-                log.set_used(log.used() - oldest.cost);
-            }
-        }
+        shed(log, self.max);
     }
 
     /// What to keep of an entry where another clock will read it: how long it still counts.
@@ -325,6 +323,23 @@ fn fits_at(log: &impl Log, now: u64, units: u64) -> u64 {
         freed >= units
     });
     freeing.map_or(now, |entry| entry.ends_at)
+}
+
+/// Forgets the oldest units beyond `most`.
+fn shed(log: &mut impl Log, most: u64) {
+    while let Some(beyond) = log.used().checked_sub(most)
+        && beyond > 0
+        && let Some(oldest) = log.get(0)
+    {
+        if oldest.cost > beyond {
+            let cost = oldest.cost - beyond;
+            log.set(0, Entry { cost, ..oldest });
+            log.set_used(most);
+        } else {
+            log.pop_oldest();
+            log.set_used(log.used() - oldest.cost);
+        }
+    }
 }
 
 /// Closes the gap from the old side: what is taken back is mostly not the newest, and what is older ends first.
@@ -511,6 +526,25 @@ mod tests {
         assert_eq!((log.used(), log.len()), (28, 3));
         assert!(!limit.look(&log, at_ms(1_001), Cost::ZERO).passes());
         assert!(limit.look(&log, at_ms(1_002), Cost::new(3)).passes());
+    }
+
+    #[test]
+    fn a_penalty_takes_the_place_of_the_oldest() {
+        let limit = limit("3/s");
+        let mut log = room_for(9);
+        for ms in [0, 100, 200, 900, 950] {
+            if !limit.decide(&mut log, at_ms(ms), Cost::ONE).expect("room").passes() {
+                limit.penalize(&mut log, at_ms(ms), Cost::ONE).expect("room");
+            }
+        }
+        assert_eq!((log.used(), log.len()), (3, 3));
+        let wait = limit.look(&log, at_ms(1_000), Cost::ONE).retry;
+        assert_eq!(wait, Some(Retry::After(Duration::from_millis(200))));
+        limit.overdraw(&mut log, at_ms(1_000), Cost::new(5)).expect("room");
+        limit
+            .penalize(&mut log, at_ms(1_000), Cost::new(u64::MAX))
+            .expect("room");
+        assert_eq!(log.used(), 8);
     }
 
     #[test]

@@ -105,6 +105,15 @@ impl SlidingWindow {
         self.keep_pair(pair)
     }
 
+    /// The state after a refused request is charged all the same, as a penalty: as far as `n` reaches within the window of
+    /// `now`, whatever the last one still counts.
+    #[must_use]
+    pub fn penalize(&self, state: Wide, now: Timestamp, cost: Cost) -> Wide {
+        let pair = self.pair(state, now);
+        let room = self.count_max().saturating_sub(pair.current);
+        self.overdraw(state, now, cost.min(Cost::new(room)))
+    }
+
     /// A state of `old`'s, which differs in nothing but its count: what counts now stays, as far as a changed limit
     /// reaches.
     #[must_use]

@@ -197,6 +197,16 @@ impl TokenBucket {
         if end > Tat::MAX.0 { Tat::MAX } else { Tat(end) }
     }
 
+    /// The TAT after a refused request is charged all the same, as a penalty: as far as the burst reaches, so that it is
+    /// paid off within the time of a burst. What is overdrawn already stays so.
+    #[must_use]
+    pub const fn penalize(&self, tat: Tat, now: Tick, cost: Cost) -> Tat {
+        let Tat(end) = self.overdraw(tat, now, cost);
+        let most = now.0.saturating_add(self.tolerance);
+        let end = if end > most { most } else { end };
+        if end > tat.0 { Tat(end) } else { tat }
+    }
+
     /// A TAT of `old`'s in this bucket's ticks: the debt in units stays, as far as a changed limit's burst reaches. A
     /// lowered limit so clamps, and a raised one does not refill.
     #[must_use]
@@ -444,6 +454,20 @@ mod tests {
         assert_eq!(bucket.overdraw(tat, now, Cost::new(u64::MAX)), Tat::MAX);
         assert!(!Tat::MAX.is_idle(now));
         assert_eq!(bucket.overdraw(Tat::UNSEEN, now, Cost::ZERO), Tat::UNSEEN);
+    }
+
+    #[test]
+    fn a_penalty_reaches_as_far_as_the_burst_and_forgives_no_overdraft() {
+        let bucket = TokenBucket::new("1/s burst 10".parse().expect("a limit"));
+        let now = bucket.tick(Timestamp::from_nanos(5_000_000_000));
+        let left = |tat| bucket.remaining(&bucket.decide(tat, now, Cost::ZERO));
+        let used = bucket.decide(Tat::UNSEEN, now, Cost::new(4)).tat();
+        assert_eq!(left(bucket.penalize(used, now, Cost::new(2))), 4);
+        let spent = bucket.penalize(used, now, Cost::new(u64::MAX));
+        assert_eq!((left(spent), bucket.decide(spent, now, Cost::ZERO).passes()), (0, true));
+        let overdrawn = bucket.overdraw(spent, now, Cost::ONE);
+        assert_eq!(bucket.penalize(overdrawn, now, Cost::ONE), overdrawn);
+        assert_eq!(bucket.penalize(used, now, Cost::ZERO), used);
     }
 
     #[test]

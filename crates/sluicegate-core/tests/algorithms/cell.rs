@@ -139,6 +139,19 @@ impl Cell {
         }
     }
 
+    pub(crate) fn penalize(&mut self, cost: u64, now: u64) {
+        let (cost, now) = (Cost::new(cost), Timestamp::from_nanos(now));
+        match (&self.meter, &mut self.state) {
+            (Meter::Word(meter), State::Word(word)) => *word = meter.penalize(*word, now, cost),
+            (Meter::Wide(meter), State::Wide(state)) => *state = meter.penalize(*state, now, cost),
+            (Meter::Log(meter), State::Log(log)) => {
+                meter.penalize(log, now, cost).expect("room without end");
+                log.assert_invariants();
+            }
+            _ => unreachable!("a state is made for its meter"),
+        }
+    }
+
     pub(crate) fn is_idle(&self, now: u64) -> bool {
         let at = Timestamp::from_nanos(now);
         match (&self.meter, &self.state) {

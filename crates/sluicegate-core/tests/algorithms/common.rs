@@ -148,6 +148,23 @@ proptest! {
         }
     }
 
+    /// A penalty never leaves more than there was, and is over within a period or a burst after the last of them.
+    #[test]
+    fn a_penalty_takes_and_passes(spec in specs(), steps in steps()) {
+        let (mut cell, now, cost) = lived_on(&spec, &steps, Step::later);
+        let before = cell.look(now, 0);
+        cell.penalize(cost, now);
+        let after = cell.look(now, 0);
+        prop_assert!(after.remaining <= before.remaining);
+        if cost > 0 && !matches!(cell.meter, Meter::Word(WordMeter::Concurrency(_))) {
+            let whole = Cell::unseen(cell.meter).look(now, 0).remaining;
+            prop_assert!(after.remaining < whole || whole == 0);
+            let window = matches!(cell.meter, Meter::Wide(WideMeter::SlidingWindow(_)));
+            let overdrawn = !before.passes() || window;
+            prop_assert!(overdrawn || after.passes(), "a penalty overdrew");
+        }
+    }
+
     /// All or nothing: a charge that is taken back at once was never made.
     #[test]
     fn what_is_given_back_at_once_leaves_no_trace(spec in specs(), steps in steps()) {
@@ -308,6 +325,7 @@ fn stored_words_of_any_value_are_an_answer_never_a_panic() {
             for cost in costs {
                 for word in WORDS {
                     if let Meter::Word(meter) = meter {
+                        let _ = meter.penalize(word, now, cost);
                         let _ = meter.decide_departing(word, now, cost, spans[1]);
                         let _ = meter.decide(word, now, cost);
                         let _ = meter.settle(word, cost, Cost::ONE, then, now);
@@ -323,6 +341,7 @@ fn stored_words_of_any_value_are_an_answer_never_a_panic() {
                 {
                     if let Meter::Wide(meter) = meter {
                         let state = Wide::from_words(words);
+                        let _ = meter.penalize(state, now, cost);
                         let _ = meter.decide(state, now, cost);
                         let _ = meter.reserve(state, now, cost);
                         let _ = meter.give_back(state, cost, then, now);
