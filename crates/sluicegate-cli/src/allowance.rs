@@ -13,8 +13,8 @@ pub(crate) fn at_once(rule: &Rule) -> u64 {
     };
     match rule.algorithm {
         Algorithm::LeakyBucket { max_wait, free } => {
-            // Those that are free, the one that leaves at once, and those behind it whose turn comes in time. A wait is at
-            // most a minute and a rate at most 10⁹/s, so that no product exceeds 128 bits.
+            // Those that are free, the one that leaves at once, and those behind it whose turn comes in time. A wait
+            // is at most a minute and a rate at most 10⁹/s, so that no product exceeds 128 bits.
             let waiting = max_wait.as_nanos() * u128::from(rate.count().get()) / rate.period().as_nanos().max(1);
             let most = u64::try_from(waiting).unwrap_or(u64::MAX).saturating_add(1);
             most.saturating_add(free).min(rate.burst().get())

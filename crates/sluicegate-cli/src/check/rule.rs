@@ -67,7 +67,8 @@ struct FailuresReport {
     on_success: &'static str,
 }
 
-/// One line for each rule, and a heading. What is counted is left out where every rule counts requests and nothing else.
+/// One line for each rule, and a heading. What is counted is left out where every rule counts requests and nothing
+/// else.
 pub(super) fn table(rules: &[RuleReport]) -> Vec<String> {
     let mut rows = vec![HEADING.map(str::to_owned)];
     rows.extend(rules.iter().map(RuleReport::cells));

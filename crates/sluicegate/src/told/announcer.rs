@@ -43,8 +43,9 @@ struct Item {
     limit: RuleLimit,
     /// Whether it can be said when something comes back. Of permits only their holders know.
     tells_time: bool,
-    /// Whether the standing is told after a pass. Of an account's failures it would tell anyone who knows the account's name
-    /// how often its owner, or somebody else, has failed, of which the draft warns; who is refused knows already.
+    /// Whether the standing is told after a pass. Of an account's failures it would tell anyone who knows the
+    /// account's name how often its owner, or somebody else, has failed, of which the draft warns; who is refused
+    /// knows already.
     tells_passes: bool,
 }
 
@@ -133,8 +134,8 @@ impl Item {
         }
     }
 
-    /// `r` is what may be used now. `t` is, unless the limit knows no time, after a pass, the whole seconds until the limit is full again, left out
-    /// when it is; after a refusal, the wait for this request.
+    /// `r` is what may be used now. `t` is, unless the limit knows no time, after a pass, the whole seconds until the
+    /// limit is full again, left out when it is; after a refusal, the wait for this request.
     fn write_standing(&self, state: &RuleState, list: &mut String) {
         let available = state.remaining.min(self.quota);
         if !list.is_empty() {

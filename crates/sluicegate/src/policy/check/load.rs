@@ -150,8 +150,12 @@ impl<T: Hash + Eq + Clone> Meter<T> {
         })
     }
 
-    /// At most `most` things can be added so before an excess is noted, and each may then look at every route.
+    /// Looks at every route, which happens at most once more than `most` allows: things that are there already do not
+    /// come so far, and behind an excess nothing does.
     fn add_everywhere(&mut self, thing: T) {
+        if self.everywhere.contains(&thing) {
+            return;
+        }
         let mut moved = false;
         for own in &mut self.by_route {
             moved |= own.remove(&thing);

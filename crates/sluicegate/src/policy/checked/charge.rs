@@ -11,14 +11,14 @@ use super::Pointer;
 pub struct CostSpec {
     /// What is taken on the way in.
     pub reserve: CostSource,
-    /// Units of a request that has no such attribute; 1 unless said. Without meaning for a fixed cost, whose number it then
-    /// repeats.
+    /// Units of a request that has no such attribute; 1 unless said. Without meaning for a fixed cost, whose number
+    /// it then repeats.
     pub default: u64,
-    /// A larger claim is cut down to so many units, at least 1; `None` takes every claim as it is, and refuses one above
-    /// the burst. Without meaning for a fixed cost.
+    /// A larger claim is cut down to so many units, at least 1; `None` takes every claim as it is, and refuses one
+    /// above the burst. Without meaning for a fixed cost.
     pub max: Option<u64>,
-    /// Where the response tells what the request cost in truth; `None` leaves it at what was reserved. A response that does
-    /// not tell it is charged as reserved.
+    /// Where the response tells what the request cost in truth; `None` leaves it at what was reserved. A response
+    /// that does not tell it is charged as reserved.
     pub settle: Option<SettleSource>,
 }
 
@@ -41,8 +41,8 @@ impl Default for CostSpec {
     }
 }
 
-/// Where a request's cost is read: whole units, in plain decimal digits. Anything else that stands there is an error of the
-/// client's.
+/// Where a request's cost is read: whole units, in plain decimal digits. Anything else that stands there is an error
+/// of the client's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CostSource {
     /// The same for every request. Zero only where the cost is put right later: it asks without charging.
@@ -67,8 +67,8 @@ pub enum SettleSource {
 pub enum Count {
     /// Every one.
     Requests,
-    /// Those whose response says that they failed. Each is reserved on the way in, so that parallel guesses cannot beat the
-    /// limit, and given back when it did not fail.
+    /// Those whose response says that they failed. Each is reserved on the way in, so that parallel guesses cannot
+    /// beat the limit, and given back when it did not fail.
     Failures(Failures),
 }
 
@@ -84,8 +84,8 @@ pub struct Failures {
 /// How a failure is told; any one of these is enough. At least one is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedWhen {
-    /// Statuses of the response, 200 to 499: what is 500 or above is the server's failure, not the client's. 401 and 403
-    /// unless said.
+    /// Statuses of the response, 200 to 499: what is 500 or above is the server's failure, not the client's. 401 and
+    /// 403 unless said.
     pub statuses: Vec<u16>,
     /// Members of the response's body: there, and neither `null` nor `false`.
     pub members: Vec<Pointer>,
@@ -108,8 +108,8 @@ impl Default for FailedWhen {
 pub enum OnSuccess {
     /// What it had reserved itself.
     Return,
-    /// Everything: the key's earlier failures are forgotten. For accounts, whose owner has now come; never for what many
-    /// share, since one good account would then wash an attacker's address clean.
+    /// Everything: the key's earlier failures are forgotten. For accounts, whose owner has now come; never for what
+    /// many share, since one good account would then wash an attacker's address clean.
     Clear,
 }
 

@@ -13,8 +13,8 @@ pub struct Identity {
     pub v4_prefix: u8,
     /// Bits of an IPv6 address that make a client, 32 to 128; 64 unless said.
     pub v6_prefix: u8,
-    /// Most bytes of a request's body that are read for keys and costs, 1 KiB to 1 MiB; 64 KiB unless said. A larger body is
-    /// refused where a rule needs it.
+    /// Most bytes of a request's body that are read for keys and costs, 1 KiB to 1 MiB; 64 KiB unless said. A larger
+    /// body is refused where a rule needs it.
     pub body_bytes: usize,
 }
 

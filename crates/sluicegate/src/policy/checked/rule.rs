@@ -20,9 +20,9 @@ pub struct Rule {
     pub limit: RuleLimit,
     /// How the limit is kept.
     pub algorithm: Algorithm,
-    /// The bucket that this rule draws from together with all others that name it; `None` means one of its own. Rules of
-    /// one bucket agree in all but name, routes, burst, `free`, cost and what is there for people. Where two of them apply to one request, their costs are
-    /// equal.
+    /// The bucket that this rule draws from together with all others that name it; `None` means one of its own. Rules
+    /// of one bucket agree in all but name, routes, burst, `free`, cost and what is there for people. Where two of
+    /// them apply to one request, their costs are equal.
     pub bucket: Option<String>,
     /// Indexes into [`Policy::routes`](super::Policy::routes); empty means every request, also one of no route.
     pub routes: Vec<usize>,
@@ -30,8 +30,8 @@ pub struct Rule {
     pub cost: CostSpec,
     /// Which requests count.
     pub count: Count,
-    /// What happens once the limit is used up, in this order; empty means that requests are refused until it refills, and
-    /// nothing more. At most one lock, and only with [`Algorithm::TokenBucket`].
+    /// What happens once the limit is used up, in this order; empty means that requests are refused until it refills,
+    /// and nothing more. At most one lock, and only with [`Algorithm::TokenBucket`].
     pub exceed: Vec<Step>,
     /// Whether a request that another rule refuses stays charged here, as a penalty; never with permits.
     pub charge_refused: bool,
@@ -87,8 +87,8 @@ impl Rule {
         key.chain(cost)
     }
 
-    /// Members of a response's body that say its true cost, or that it failed. At most [`MEMBERS_MAX`] different ones over
-    /// all rules that apply to one request.
+    /// Members of a response's body that say its true cost, or that it failed. At most [`MEMBERS_MAX`] different ones
+    /// over all rules that apply to one request.
     pub fn response_members(&self) -> impl Iterator<Item = &Pointer> {
         let settle = match &self.cost.settle {
             Some(SettleSource::Body(pointer)) => Some(pointer),
@@ -107,8 +107,8 @@ impl Rule {
     }
 }
 
-/// Most members that one request's body is read for, and most that its response's body is read for: each has a buffer of
-/// its own while the body passes.
+/// Most members that one request's body is read for, and most that its response's body is read for: each has a buffer
+/// of its own while the body passes.
 pub const MEMBERS_MAX: usize = 4;
 
 /// How much may pass.
@@ -226,7 +226,8 @@ impl Enforce {
 /// What a key that finds no free cell meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overflow {
-    /// All such keys share one cell with this limit, kept by the rule's algorithm; that of a sliding log by a token bucket.
+    /// All such keys share one cell with this limit, kept by the rule's algorithm; that of a sliding log by a token
+    /// bucket.
     Shared(RuleLimit),
     /// Such requests are refused.
     Closed,

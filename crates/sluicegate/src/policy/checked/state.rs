@@ -15,11 +15,11 @@ pub struct State {
     pub memory: usize,
     /// How the memory is divided; `None` divides it by what the rules need.
     pub split: Option<Split>,
-    /// Where the installation secret and the snapshot are kept; `None` keeps a secret for this process only, and nothing
-    /// else.
+    /// Where the installation secret and the snapshot are kept; `None` keeps a secret for this process only, and
+    /// nothing else.
     pub directory: Option<PathBuf>,
-    /// How often what is remembered is written to the directory; `None` never writes it. 10 s unless said, where there is
-    /// a directory.
+    /// How often what is remembered is written to the directory; `None` never writes it. 10 s unless said, where
+    /// there is a directory.
     pub snapshot_every: Option<Duration>,
     /// Most requests that wait in leaky buckets at once, over all rules; one more is refused. 10 000 unless said.
     pub waiting: usize,
@@ -54,8 +54,8 @@ pub struct Split {
 impl State {
     /// Divides the memory between the tables: as [`State::split`] says, else by what `rules` need.
     ///
-    /// In bytes, together at most [`State::memory`]. A kind that no rule needs keeps a sixteenth, so that a reload can add such a rule. The others share the rest: cells
-    /// of either size four parts each, the entries of logs two.
+    /// In bytes, together at most [`State::memory`]. A kind that no rule needs keeps a sixteenth, so that a reload
+    /// can add such a rule. The others share the rest: cells of either size four parts each, the entries of logs two.
     pub fn divide(&self, rules: &[Rule]) -> Memory {
         if let Some(split) = self.split {
             // In this order no product exceeds 64 bits: a hundredth of the memory first.
@@ -78,8 +78,8 @@ impl State {
     }
 }
 
-/// A kind of cell that no rule needs keeps this part of the memory: room for thousands of keys in the least memory that a
-/// policy may name, and little enough that nobody misses it.
+/// A kind of cell that no rule needs keeps this part of the memory: room for thousands of keys in the least memory
+/// that a policy may name, and little enough that nobody misses it.
 const SPARE: usize = 16;
 
 /// Which kinds of cells the keys of some rules are kept in.

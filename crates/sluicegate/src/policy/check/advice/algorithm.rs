@@ -31,8 +31,8 @@ pub(super) fn give(entry: &Entry, rule: &Rule, findings: &mut Findings<'_>) {
         }
         Algorithm::LeakyBucket { max_wait, free } => {
             let (burst, count) = (u128::from(rate.burst().get()), u128::from(rate.count().get()));
-            // The first unit leaves at once, and so do those that are free: the last one waits for all others. Too many that
-            // are free are a fault that is noted elsewhere.
+            // The first unit leaves at once, and so do those that are free: the last one waits for all others. Too
+            // many that are free are a fault that is noted elsewhere.
             let queued = (burst - 1).saturating_sub(u128::from(free));
             let longest = queued * rate.period().as_nanos() / count;
             let longest = Duration::from_nanos(u64::try_from(longest).unwrap_or(u64::MAX));

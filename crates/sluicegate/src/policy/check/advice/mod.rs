@@ -56,8 +56,8 @@ impl Cover {
         }
     }
 
-    /// Requests that `rule` applies to and none of the covering kind does, as a message names them; `None` where there are
-    /// none.
+    /// Requests that `rule` applies to and none of the covering kind does, as a message names them; `None` where
+    /// there are none.
     fn gap(&self, rule: &Rule, routes: &Routes) -> Option<String> {
         if self.everywhere {
             return None;
