@@ -80,6 +80,8 @@ fn cases() -> Vec<Case> {
     let seventeen = seventeen.collect::<Vec<_>>().concat();
     let holds: Vec<_> = (0..5).map(|number| format!("  - {{ name: r{number}, key: ip, limit: 9, algorithm: concurrency }}\n")).collect();
     let members: Vec<_> = (0..5).map(|number| format!("  - {{ name: r{number}, key: body./m{number}, limit: 9/s, routes: r }}\n")).collect();
+    let many_routes: Vec<_> = (0..257).map(|number| format!("  - {{ name: r{number}, path: /r{number} }}\n")).collect();
+    let bursts: Vec<_> = (1..=257).map(|burst| format!("  - {{ name: r{burst}, bucket: all, key: ip, limit: 1/s burst {burst}, routes: r{} }}\n", burst - 1)).collect();
     let bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n\
                 b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\n\
                 c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\n\
@@ -464,7 +466,7 @@ fn cases() -> Vec<Case> {
             (5, 58, "rules[1].exceed"), ("`exceed` differs", "all rules")),
         case("a bucket that one rule charges for refusals", bucket("key: ip, limit: 1/s", "key: ip, limit: 1/s, charge_refused: true"),
             (5, 5, "rules[1]"), ("`charge_refused` differs", "all rules")),
-        case("more bursts of one bucket than can be told apart", format!("version: 1\nroutes:\n{}rules:\n{}", (0..257).map(|number| format!("  - {{ name: r{number}, path: /r{number} }}\n")).collect::<String>(), (0..257).map(|number| format!("  - {{ name: r{number}, bucket: all, key: ip, limit: 1/s burst {}, routes: r{number} }}\n", number + 1)).collect::<String>()),
+        case("more bursts of one bucket than can be told apart", format!("version: 1\nroutes:\n{}rules:\n{}", many_routes.concat(), bursts.concat()),
             (517, 27, "rules[256].bucket"), ("more than 256 bursts", "buckets of their own")),
         case("two costs of one bucket for one request", bucket("key: ip, limit: 9/s, routes: r", "key: ip, limit: 9/s, cost: 5"),
             (5, 56, "rules[1].cost"), ("the cost differs from that of rules[0]", "let the costs agree")),
