@@ -136,9 +136,9 @@ fn what_an_algorithm_s_name_does_not_tell_is_told() {
     check("limit: 10/s, algorithm: sliding_log", &[]);
     // Nine wait behind the first, the last of them for 900 ms.
     check("limit: 10/s, algorithm: leaky_bucket", &[]);
-    check("limit: 10/s, algorithm: leaky_bucket, max_wait: 900ms", &[]);
+    check("limit: 10/s, algorithm: leaky_bucket, max_wait: 1125ms", &[]);
     check(
-        "limit: 10/s, algorithm: leaky_bucket, max_wait: 901ms",
+        "limit: 10/s, algorithm: leaky_bucket, max_wait: 1126ms",
         &[("rules[0].max_wait", "no request ever waits longer than 900ms")],
     );
     check(

@@ -37,7 +37,8 @@ pub(super) fn give(entry: &Entry, rule: &Rule, findings: &mut Findings<'_>) {
             let longest = queued * rate.period().as_nanos() / count;
             let longest = Duration::from_nanos(u64::try_from(longest).unwrap_or(u64::MAX));
             match entry.spots.max_wait {
-                Some(spot) if max_wait > longest => findings.warning(
+                // A round number a little above is what people write.
+                Some(spot) if max_wait > longest.saturating_mul(5) / 4 => findings.warning(
                     spot,
                     format!(
                         "no request ever waits longer than {}, when all {burst} of the burst are waiting",
