@@ -262,10 +262,10 @@ impl Table {
     fn carry_over_wide(&self, old: &Meter, new: &Meter, state: State, now: Timestamp) -> State {
         match (old, new) {
             (Meter::Wide(old), Meter::Wide(new)) => new.carry_over(old, Wide::from_words(state), now).words(),
-            (Meter::Log(_), Meter::Log(new)) => {
+            (Meter::Log(old), Meter::Log(new)) => {
                 let [_, second, third] = state;
                 let mut ring = self.slab.ring(second, third);
-                new.carry_over(&mut ring);
+                new.carry_over(old, &mut ring);
                 let [second, third] = ring.to_words();
                 [new.idle_at(&ring), second, third]
             }

@@ -181,12 +181,12 @@ fn act_on_log(meter: &SlidingLog, state: &mut State, slab: &Slab, now: Timestamp
                 .overdraw(&mut ring, now, cost)
                 .map(|()| NOTHING_SAID)
                 .map_err(|_| NoRoom);
-            meter.carry_over(&mut ring);
+            meter.carry_over(meter, &mut ring);
         }
         // Nobody queues here.
         Act::Leave { .. } => {}
         Act::GiveBack { cost, charged_at } => {
-            let _ = meter.give_back(&mut ring, cost, charged_at);
+            let _ = meter.give_back(&mut ring, cost, charged_at, now);
         }
         Act::Settle {
             reserved,
