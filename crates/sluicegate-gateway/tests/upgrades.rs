@@ -314,6 +314,9 @@ fn a_tunnel_in_which_nothing_passes_is_closed_and_one_in_use_is_not() {
         }
     });
     assert!(idle.is_closed());
+    while gateway.traffic.connections_now() > 1 {
+        std::thread::yield_now();
+    }
     read(&mut busy, 1);
     assert_eq!(gateway.traffic.connections_now(), 1);
     drop(gateway);
