@@ -28,6 +28,7 @@ pub struct Together;
 #[must_use]
 pub struct Admission {
     route: Option<RouteId>,
+    generation: u32,
 }
 
 /// A request that was admitted, and the proof. A service over this type cannot be called around the limiter.
@@ -43,12 +44,18 @@ impl Admission {
     pub(crate) fn of(admitted: &Admitted) -> Self {
         Self {
             route: admitted.route(),
+            generation: admitted.generation(),
         }
     }
 
     /// The request's route; `None` if no route takes it in.
     pub const fn route(&self) -> Option<RouteId> {
         self.route
+    }
+
+    /// Which of the policies that were in force one after another admitted it, and has numbered its route.
+    pub const fn generation(&self) -> u32 {
+        self.generation
     }
 }
 

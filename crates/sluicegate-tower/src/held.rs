@@ -18,11 +18,11 @@ use tokio::time::Sleep;
 use tower_service::Service;
 
 use crate::fault::BodyFault;
-use crate::hand::{Admission, HandOver};
+use crate::hand::HandOver;
 use crate::passage::Passage;
 use crate::reading::Reading;
 use crate::replay::Replay;
-use crate::service::{BoxError, POLLED_AGAIN};
+use crate::service::{BoxError, POLLED_AGAIN, pass};
 
 pin_project! {
     /// Dropped, it withdraws the request: whatever it waits for gives back what was taken.
@@ -121,7 +121,10 @@ where
                     report,
                 } => {
                     ready!(sleep.poll(cx));
-                    break (admitted.take().expect(POLLED_AGAIN), mem::take(report));
+                    let mut admitted = admitted.take().expect(POLLED_AGAIN);
+                    // Its turn has come: from here on what it took is spent.
+                    admitted.depart();
+                    break (admitted, mem::take(report));
                 }
             };
             match decision {
@@ -142,12 +145,9 @@ where
         };
         let head = this.head.take().expect(POLLED_AGAIN);
         let body = this.body.take().expect(POLLED_AGAIN);
-        let admission = Admission::of(&admitted);
-        let passage = Passage::new(admitted, &head.method);
+        let (request, passage) = pass::<H, B>(Request::from_parts(head, body), admitted);
         Poll::Ready(Verdict::Passes {
-            future: this
-                .ready
-                .call(H::hand_over(Request::from_parts(head, body), admission)),
+            future: this.ready.call(request),
             passage,
             report,
         })

@@ -1,14 +1,13 @@
 //! Reading a request's body for the rules that decide by it, before anybody else may.
 
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http_body::Body;
+use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 use sluicegate::body::ReadFault;
 use sluicegate::{BodyQuestion, Decision};
@@ -26,21 +25,29 @@ pin_project! {
         body: B,
         #[pin]
         deadline: Sleep,
-        question: Option<BodyQuestion>,
-        // Copied, so that it takes no more than it has bytes: each frame may be a few of them in a large buffer of a server's.
-        data: BytesMut,
-        trailers: Option<HeaderMap>,
+        // `None` once it was answered.
+        inquiry: Option<Inquiry>,
     }
 }
 
+/// A question, and what was read for it so far.
+struct Inquiry {
+    question: Box<BodyQuestion>,
+    /// Copied, so that it takes no more than it has bytes: each frame may be a few of them in a large buffer of a server's.
+    data: BytesMut,
+    trailers: Option<HeaderMap>,
+}
+
 impl<B> Reading<B> {
-    pub(crate) fn new(question: BodyQuestion, body: B) -> Self {
+    pub(crate) fn new(question: Box<BodyQuestion>, body: B) -> Self {
         Self {
             body,
             deadline: tokio::time::sleep(BODY_MAX),
-            question: Some(question),
-            data: BytesMut::new(),
-            trailers: None,
+            inquiry: Some(Inquiry {
+                question,
+                data: BytesMut::new(),
+                trailers: None,
+            }),
         }
     }
 }
@@ -53,36 +60,64 @@ where
     type Output = Result<(Decision, Replay<B>), BodyFault>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let question = this.question.as_mut().expect(POLLED_AGAIN);
-        let bytes_max = question.bytes_max();
-        let too_large = ReadFault::TooLarge {
-            bytes_max: bytes_max as u64,
-        };
-        // Before the first byte of it is asked for, where it says so itself.
-        let least = this.data.len() as u64 + this.body.size_hint().lower();
-        if least > bytes_max as u64 {
-            return Poll::Ready(Err(too_large.into()));
-        }
-        loop {
-            let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
-                return this.deadline.poll(cx).map(|()| Err(BodyFault::Late));
-            };
-            let Some(frame) = frame else { break };
-            let frame = frame.map_err(|error| BodyFault::of(&*error.into()).unwrap_or(BodyFault::Broken))?;
-            match frame.into_data() {
-                Ok(data) if data.len() > bytes_max - this.data.len() => return Poll::Ready(Err(too_large.into())),
-                Ok(data) => {
-                    question.feed(&data)?;
-                    this.data.extend_from_slice(&data);
-                }
-                Err(other) => *this.trailers = other.into_trailers().ok(),
+        let this = self.project();
+        let inquiry = this.inquiry.as_mut().expect(POLLED_AGAIN);
+        let read = match inquiry.read(this.body, cx) {
+            Poll::Pending => {
+                ready!(this.deadline.poll(cx));
+                Err(BodyFault::Late)
             }
+            Poll::Ready(read) => read,
+        };
+        let Inquiry {
+            question,
+            data,
+            trailers,
+        } = this.inquiry.take().expect(POLLED_AGAIN);
+        if let Err(fault) = read {
+            question.refused();
+            return Poll::Ready(Err(fault));
         }
-        let question = this.question.take().expect(POLLED_AGAIN);
         let decision = question.finish()?;
-        let body = Replay::read(mem::take(this.data).freeze(), this.trailers.take());
-        Poll::Ready(Ok((decision, body)))
+        Poll::Ready(Ok((decision, Replay::read(data.freeze(), trailers))))
+    }
+}
+
+impl Inquiry {
+    /// Reads what there is. Ready at the body's end.
+    fn read<B>(&mut self, mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Result<(), BodyFault>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        // Before the first byte of it is asked for, where it says so itself.
+        self.check_room(body.size_hint().lower())?;
+        while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
+            let frame = frame.map_err(|error| BodyFault::of(&*error.into()).unwrap_or(BodyFault::Broken))?;
+            self.take(frame)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<(), BodyFault> {
+        match frame.into_data() {
+            Ok(data) => {
+                self.check_room(data.len() as u64)?;
+                self.question.feed(&data)?;
+                self.data.extend_from_slice(&data);
+            }
+            Err(other) => self.trailers = other.into_trailers().ok(),
+        }
+        Ok(())
+    }
+
+    /// Whether so many bytes more are not too many.
+    fn check_room(&self, more: u64) -> Result<(), ReadFault> {
+        let bytes_max = self.question.bytes_max() as u64;
+        if more > bytes_max - self.data.len() as u64 {
+            return Err(ReadFault::TooLarge { bytes_max });
+        }
+        Ok(())
     }
 }
 

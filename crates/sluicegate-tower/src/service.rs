@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::header::ACCEPT_ENCODING;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use sluicegate::{Decision, Limiter, Outcome, Refusal, Report};
+use sluicegate::{Admitted, Decision, Limiter, Outcome, Refusal, Report};
 use tower_service::Service;
 
 use crate::body::LimitBody;
@@ -91,10 +92,9 @@ where
         });
         let stage = match outcome {
             Outcome::Decided(Decision::Allow { admitted, report }) => {
-                let admission = Admission::of(&admitted);
-                let passage = Passage::new(admitted, request.method());
+                let (request, passage) = pass::<H, B>(request.map(Replay::straight), admitted);
                 Stage::Inner {
-                    future: self.inner.call(H::hand_over(request.map(Replay::straight), admission)),
+                    future: self.inner.call(request),
                     passage: Some(passage),
                     report,
                 }
@@ -248,6 +248,21 @@ where
     }
 }
 
+/// Parts an admitted request into what the inner service gets and what stays here.
+#[inline]
+pub(crate) fn pass<H, B>(mut request: Request<Replay<B>>, admitted: Admitted) -> (H::Request, Passage)
+where
+    H: HandOver<Replay<B>>,
+{
+    if admitted.reads_answers() {
+        // A rule looks for something in the answer, and finds nothing in one that is compressed.
+        request.headers_mut().insert(ACCEPT_ENCODING, IDENTITY);
+    }
+    let admission = Admission::of(&admitted);
+    let passage = Passage::new(admitted, request.method());
+    (H::hand_over(request, admission), passage)
+}
+
 /// Sends the inner service's answer on its way.
 #[inline]
 fn answered<C: Body>(
@@ -284,4 +299,5 @@ fn seen<T>(
 }
 
 pub(crate) const POLLED_AGAIN: &str = "a future that answered is not polled again";
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const REFUSED: &str = "a decision that does not pass has a refusal";
