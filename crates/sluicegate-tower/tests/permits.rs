@@ -19,14 +19,14 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 
 type Asked = Request<Replay<Empty<Bytes>>>;
 
-/// One request at a time.
+const ONE_AT_A_TIME: &str = "  - { name: one-at-a-time, key: [], algorithm: concurrency, limit: 1 }\n";
+
 fn one_at_a_time() -> Arc<Limiter> {
-    limiter("  - { name: other, key: ip, limit: 1M/s }\n").0
+    limiter(ONE_AT_A_TIME).0
 }
 
 fn request(method: &Method) -> Request<Empty<Bytes>> {
     let request = Request::builder().method(method).uri("/items/7").header("host", "a");
-    let request = request.header("x-stub-permits", "1");
     request.body(Empty::new()).unwrap()
 }
 
@@ -190,16 +190,22 @@ async fn a_refused_request_holds_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_while_it_waits_for_its_turn_gives_it_back() {
-    let limiter = one_at_a_time();
+async fn a_client_that_waits_for_its_turn_holds_it_and_gives_it_back_if_it_leaves() {
+    let pace = "  - { name: pace, key: [], algorithm: leaky_bucket, limit: 1/s burst 10, max_wait: 10s }\n";
+    let (limiter, _) = limiter(&format!("{ONE_AT_A_TIME}{pace}"));
+    assert!(is_free(&limiter).await);
     let inner = service_fn(|_: Asked| async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) });
     let mut service = LimitLayer::new(Arc::clone(&limiter)).layer(inner);
-    let mut asked = request(&Method::GET);
-    asked.headers_mut().insert("x-stub-delay", "1".parse().unwrap());
-    let mut answer = Box::pin(service.ready().await.unwrap().call(asked));
+    let mut answer = Box::pin(service.ready().await.unwrap().call(request(&Method::GET)));
     assert!(poll_once(answer.as_mut()).await.is_none());
     assert!(!is_free(&limiter).await);
     drop(answer);
+    let mut answer = Box::pin(service.ready().await.unwrap().call(request(&Method::GET)));
+    assert!(poll_once(answer.as_mut()).await.is_none());
+    let response = answer.await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(!is_free(&limiter).await);
+    drop(response);
     assert!(is_free(&limiter).await);
 }
 

@@ -15,8 +15,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// A limiter by these rules, and its clock.
 pub fn limiter(rules: &str) -> (Arc<Limiter>, Arc<ManualClock>) {
+    limiter_of("", rules)
+}
+
+/// As [`limiter`], with more of the policy before.
+pub fn limiter_of(more: &str, rules: &str) -> (Arc<Limiter>, Arc<ManualClock>) {
     let text = format!(
-        "version: 1\nstate: {{ memory: 1MiB }}\nroutes:\n  - {{ name: item, path: \"/items/{{id}}\" }}\nrules:\n{rules}"
+        "version: 1\nstate: {{ memory: 1MiB }}\n{more}routes:\n  - {{ name: item, path: \"/items/{{id}}\" }}\nrules:\n{rules}"
     );
     let (policy, _) = Policy::parse("test", &text).unwrap();
     let clock = Arc::new(ManualClock::default());
