@@ -5,8 +5,10 @@ mod support;
 use sluicegate_testkit::upstream::{ReadBody, Upstream, ok};
 use support::{Running, gateway_with, upstreams};
 
-const RULES: &str = "rules:\n  - { name: by-body, key: ip, limit: 1M/s }\n";
-const STUB: &str = "X-Stub-Body: 2048\r\n";
+/// One request for each user of its body, which is read up to 2 KiB.
+const RULES: &str = "identity: { body_bytes: 2KiB }\nroutes:\n  - { name: form, methods: POST, path: /, upstream: all }\n\
+                     \x20 - { name: rest, path: \"/{*rest}\", upstream: all }\n\
+                     rules:\n  - { name: by-user, routes: form, key: body./user, limit: 1/d }\n";
 
 fn recording() -> Upstream {
     Upstream::answering(|request| ok(&request.text())).expect("a free port")
@@ -17,7 +19,7 @@ fn reading(upstream: &Upstream, lines: &str) -> Running {
 }
 
 fn head(fields: &str) -> String {
-    format!("POST / HTTP/1.1\r\nHost: a\r\n{STUB}{fields}\r\n")
+    format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n{fields}\r\n")
 }
 
 #[test]
@@ -26,23 +28,22 @@ fn the_server_hears_of_it_when_the_body_is_here_and_gets_all_of_it() {
     let gateway = reading(&upstream, "");
     let mut client = gateway.client();
     client.send(head("Transfer-Encoding: chunked\r\n").as_bytes());
-    client.send(b"5\r\nfirst\r\n");
-    assert_eq!(
-        gateway.ask(&(head("Content-Length: 4\r\n") + "deny")).status(),
-        Some(429)
-    );
-    assert_eq!(gateway.ask("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").status(), Some(200));
-    assert_eq!(upstream.requests().len(), 1);
-    client.send(b"5\r\n last\r\n0\r\nX-Sum: 1\r\n\r\n");
-    assert_eq!(client.answer(ReadBody::Whole).text(), "first last");
-    let answer = client.ask(&(head("Content-Length: 5\r\n") + "whole"));
-    assert_eq!(answer.text(), "whole");
+    client.send(b"5\r\nuser=\r\n");
+    let bob = head("Content-Length: 8\r\n") + "user=bob";
+    assert_eq!(gateway.ask(&bob).status(), Some(200));
+    assert_eq!(gateway.ask(&bob).status(), Some(429));
+    assert_eq!(gateway.get("/other").status(), Some(200));
+    assert_eq!(upstream.requests().len(), 2);
+    client.send(b"3\r\nann\r\n0\r\nX-Sum: 1\r\n\r\n");
+    assert_eq!(client.answer(ReadBody::Whole).text(), "user=ann");
+    let answer = client.ask(&(head("Content-Length: 8\r\n") + "user=eve"));
+    assert_eq!(answer.text(), "user=eve");
     let seen = upstream.last().expect("the upstream was asked");
     assert_eq!(
         (seen.header("content-length"), seen.text().as_str()),
-        (Some("5"), "whole")
+        (Some("8"), "user=eve")
     );
-    assert_eq!(gateway.traffic.connections_accepted(), 3);
+    assert_eq!(gateway.traffic.connections_accepted(), 4);
 }
 
 #[test]
@@ -50,11 +51,11 @@ fn a_client_that_expects_to_be_told_is_told_before_its_body_is_read() {
     let upstream = recording();
     let gateway = reading(&upstream, "");
     let mut client = gateway.client();
-    client.send(head("Expect: 100-continue\r\nContent-Length: 5\r\n").as_bytes());
+    client.send(head("Expect: 100-continue\r\nContent-Length: 8\r\n").as_bytes());
     assert_eq!(client.answer_head().status(), Some(100));
-    client.send(b"whole");
+    client.send(b"user=ann");
     let answer = client.answer(ReadBody::Whole);
-    assert_eq!((answer.status(), answer.text().as_str()), (Some(200), "whole"));
+    assert_eq!((answer.status(), answer.text().as_str()), (Some(200), "user=ann"));
     assert!(upstream.last().is_some_and(|seen| seen.lines("expect").is_empty()));
     // It says itself that it is not worth sending.
     client.send(head("Expect: 100-continue\r\nContent-Length: 2049\r\n").as_bytes());
@@ -81,7 +82,12 @@ fn a_body_that_is_too_large_or_cannot_be_read_is_the_clients_fault() {
             413,
         ),
         ("Transfer-Encoding: chunked\r\n", "zz\r\n".to_owned(), 400),
-        ("Content-Length: 1\r\n", "!".to_owned(), 400),
+        ("Content-Length: 13\r\n", "user=a&user=b".to_owned(), 400),
+        (
+            "Content-Encoding: gzip\r\nContent-Length: 6\r\n",
+            "user=a".to_owned(),
+            415,
+        ),
     ] {
         let answer = gateway.ask(&(head(fields) + &body));
         assert_eq!(answer.status(), Some(status), "{fields}{body}");
