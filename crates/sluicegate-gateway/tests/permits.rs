@@ -6,12 +6,12 @@ mod support;
 use std::io;
 use std::net::Shutdown;
 
+use sluicegate::Limiter;
 use sluicegate_testkit::upstream::{Connection, Message, ReadBody, Upstream, ok, read_chunk};
 use support::{Client, PATIENCE, Running, gateway_with, upstreams};
 
 /// Ten requests at a time, whoever asks.
-const RULES: &str = "rules:\n  - { name: concurrent-requests, key: ip, limit: 1M/s }\n";
-const STUB: &str = "X-Stub-Permits: 10\r\n";
+const RULES: &str = "rules:\n  - { name: concurrent-requests, key: ip, algorithm: concurrency, limit: 10 }\n";
 
 /// How often each way is gone: far above the ten permits that a leak would eat up.
 const ROUNDS: usize = 30;
@@ -60,19 +60,26 @@ fn limited(upstream: &Upstream, lines: &str) -> Running {
     gateway_with(&format!("{}{lines}", upstreams(&[upstream])), RULES)
 }
 
-fn held(gateway: &Running) -> usize {
-    gateway.limiter.stub.held.load(std::sync::atomic::Ordering::SeqCst)
+fn held(gateway: &Running) -> u64 {
+    held_of(&gateway.limiter)
+}
+
+/// The gauge: permits of the one rule.
+fn held_of(limiter: &Limiter) -> u64 {
+    let engine = limiter.engine();
+    let rule = engine.rule("concurrent-requests").expect("the rule");
+    engine.bucket(rule).expect("its bucket").held()
 }
 
 /// Returns once this many permits are held; hangs if that never comes.
-fn wait_for_held(gateway: &Running, permits: usize) {
+fn wait_for_held(gateway: &Running, permits: u64) {
     while held(gateway) != permits {
         std::thread::yield_now();
     }
 }
 
 fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: a\r\n{STUB}\r\n")
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
 /// A request that the server has.
@@ -148,8 +155,7 @@ fn a_client_that_leaves_in_the_middle_of_its_body_frees_it() {
     let upstream = server();
     let gateway = limited(&upstream, "");
     for _ in 0..ROUNDS {
-        let request =
-            format!("POST /swallow HTTP/1.1\r\nHost: a\r\n{STUB}Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+        let request = format!("POST /swallow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
         let client = asked(&gateway, &upstream, &request);
         assert!(held(&gateway) > 0);
         drop(client);
@@ -221,7 +227,7 @@ fn every_deadline_that_cuts_a_request_off_frees_it() {
         &upstream,
         "deadlines: { response_head: 150ms, response_body_idle: 150ms, request_body_idle: 150ms, write_stall: 150ms }",
     );
-    let upload = format!("POST /swallow HTTP/1.1\r\nHost: a\r\n{STUB}Content-Length: 5\r\n\r\n1");
+    let upload = format!("POST /swallow HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1");
     for (request, status) in [(get("/hang"), 504), (get("/half-a-head"), 504), (upload, 408)] {
         let mut clients: Vec<_> = (0..10).map(|_| asked(&gateway, &upstream, &request)).collect();
         for client in &mut clients {
@@ -247,8 +253,7 @@ fn an_upgraded_connection_holds_it_until_it_closes() {
     let switch = |path: &str| {
         let mut client = gateway.client();
         client.send(
-            format!("GET {path} HTTP/1.1\r\nHost: a\r\n{STUB}Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
-                .as_bytes(),
+            format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").as_bytes(),
         );
         assert_eq!(client.answer_head().status(), Some(101));
         client
@@ -284,5 +289,5 @@ fn a_drain_that_cuts_off_frees_all() {
     clients.push(asked(&gateway, &upstream, &get("/hang")));
     assert_eq!(held(&gateway), 9);
     assert_eq!(gateway.drain().cut, 9);
-    assert_eq!(limiter.stub.held.load(std::sync::atomic::Ordering::SeqCst), 0);
+    assert_eq!(held_of(&limiter), 0);
 }
