@@ -120,6 +120,7 @@ fn ten_streams_are_held_and_the_eleventh_waits_for_one_of_them_to_end() {
     let mut eleventh = gateway.client();
     let refused = eleventh.ask(&get("/stream"));
     assert_eq!(refused.status(), Some(429));
+    assert!(refused.text().contains("concurrent-requests"), "{refused:?}");
     streams.pop();
     wait_for_held(&gateway, 9);
     eleventh.send(get("/stream").as_bytes());
@@ -155,8 +156,8 @@ fn a_client_that_leaves_in_the_middle_of_its_body_frees_it() {
     let upstream = server();
     let gateway = limited(&upstream, "");
     for _ in 0..ROUNDS {
-        let request = format!("POST /swallow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
-        let client = asked(&gateway, &upstream, &request);
+        let request = "POST /swallow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+        let client = asked(&gateway, &upstream, request);
         assert!(held(&gateway) > 0);
         drop(client);
     }
@@ -227,7 +228,7 @@ fn every_deadline_that_cuts_a_request_off_frees_it() {
         &upstream,
         "deadlines: { response_head: 150ms, response_body_idle: 150ms, request_body_idle: 150ms, write_stall: 150ms }",
     );
-    let upload = format!("POST /swallow HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1");
+    let upload = "POST /swallow HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1".to_owned();
     for (request, status) in [(get("/hang"), 504), (get("/half-a-head"), 504), (upload, 408)] {
         let mut clients: Vec<_> = (0..10).map(|_| asked(&gateway, &upstream, &request)).collect();
         for client in &mut clients {
