@@ -1,14 +1,15 @@
 //! The pure heart of Sluicegate: what a limit means, and whether one more request keeps to it.
 //!
 //! ```text
-//!  "5/s burst 10" ──parse──► Limit ──compile──► TokenBucket ◄── Tat (one word, remembered by the caller)
-//!                                                   │
-//!                          Timestamp, Cost ──────► decide ──────► Verdict { Tat to keep, standing }
+//!  "5/s burst 10" ──parse──► Limit ──┐
+//!                       Algorithm ──┴─compile──► Meter ◄── state (one word, three, or a log; remembered by the caller)
+//!                                                  │
+//!                          Timestamp, Cost ──────► decide ──────► Ruling { state to keep, Answer }
 //! ```
 //!
 //! Nothing here reads a clock, draws a random number, writes a log or waits: the same arguments give the same answer,
-//! for ever. Read on in this order: [`Timestamp`], [`Limit`], [`Cost`], [`KeyHasher`],
-//! [`algorithm::TokenBucket`], [`Decision`].
+//! for ever. Read on in this order: [`Timestamp`], [`Limit`], [`Cost`], [`KeyHasher`], [`algorithm::Meter`] with
+//! [`algorithm::TokenBucket`], which has a quicker way of its own, and [`Decision`].
 //!
 //! ```
 //! use sluicegate_core::algorithm::{Tat, TokenBucket};

@@ -161,7 +161,7 @@ impl Settling {
         self.keep_account(account)
     }
 
-    /// When the lock ends, or `None` if the key is not locked at `now`.
+    /// How long the key is still locked; `None` if it is not.
     pub fn locked_for(&self, state: Wide, now: Timestamp) -> Option<Duration> {
         let until = self.account(state, now).locked_until?;
         Some(self.until(until, now))

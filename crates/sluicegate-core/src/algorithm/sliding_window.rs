@@ -10,8 +10,10 @@ use crate::{Cost, Limit, Retry, Timestamp};
 ///
 /// Windows lie side by side, aligned to the Unix epoch. With `previous` and `current` units counted in the last window
 /// and in this one, of which `elapsed` has passed, a request of cost `c` passes if
-/// `previous·(P − elapsed) + (current + c)·P ≤ n·P`, exactly: as if the last window's units had come evenly. Where they
-/// came all at its end, a window of length `P` can hold nearly 2n, and never 2n.
+/// `previous·(P − elapsed) + (current + c)·P ≤ n·P`, exactly: as if the last window's units had come evenly.
+///
+/// Where they came all at its end, some window of length `P` can hold up to 2n − 1 units, never 2n; under steady overload
+/// none holds more than n. Tests measure both.
 ///
 /// A clock that goes back before this window's start reads as one that stands there: it may refuse more, and admits
 /// nothing more.

@@ -35,7 +35,7 @@ impl Windows {
         now + (self.period - (self.phase + now) % self.period)
     }
 
-    /// The Unix time, in nanoseconds, of a point on the clock; zero stays zero.
+    /// The Unix time, in nanoseconds, of a point on the clock.
     pub(super) const fn unix_of(&self, at: u64) -> u64 {
         if at == 0 {
             0

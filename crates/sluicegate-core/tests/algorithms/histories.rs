@@ -7,14 +7,16 @@ use proptest::prelude::*;
 use sluicegate_core::Limit;
 use sluicegate_core::algorithm::{Algorithm, Align, LOG_MAX, Meter, MeterSpec, Settle};
 
-/// So many random histories for each property; under `./x soak`, which asks proptest for more than its own default, so
-/// many times as many.
+/// So many random histories for each property, unless `PROPTEST_CASES` is set: proptest puts that number in the place of
+/// any that a test asks for, whether it is more or less.
 pub(crate) fn histories(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
-    // 256 is what proptest's default is unless it is told otherwise.
-    let times = (default.cases / 256).max(1);
+    let most = cases.max(default.cases);
     ProptestConfig {
-        cases: cases.saturating_mul(times),
+        cases,
+        // Some draws are no limits, or lie beyond the clock; their number grows with the cases.
+        max_local_rejects: most.saturating_mul(4),
+        max_global_rejects: most,
         ..default
     }
 }

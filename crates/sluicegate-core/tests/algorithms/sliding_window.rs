@@ -168,8 +168,7 @@ fn most_admitted(arrivals: impl Iterator<Item = u64>) -> u64 {
     most_in_any_window(&admitted, 1_000_000_000)
 }
 
-/// What `docs/algorithms.md` says of this algorithm's error, measured: a burst at the end of a window, and then as much as
-/// is let through.
+/// A burst at the end of a window, and then as much as is let through.
 #[test]
 fn the_worst_true_window_holds_one_unit_less_than_twice_the_count() {
     let burst = std::iter::repeat_n(999_999_999, 100);
@@ -178,9 +177,9 @@ fn the_worst_true_window_holds_one_unit_less_than_twice_the_count() {
     assert_eq!(most_admitted(burst.chain(then).chain(last)), 199);
 }
 
-/// Ten times too much, evenly: the error fades, and after the first windows stays small.
+/// Ten times too much, evenly, for a minute.
 #[test]
-fn steady_overload_is_admitted_at_little_more_than_the_count() {
+fn steady_overload_is_admitted_at_the_count_and_no_more() {
     let most = most_admitted((0..60_000_000_000).step_by(1_000_000));
     assert_eq!(most, 100);
 }
