@@ -120,7 +120,7 @@ fn act_on_word(meter: &WordMeter, state: &mut u64, now: Timestamp, act: Act) -> 
             let ruling = meter.decide_departing(before, now, demand.cost, demand.departs_after);
             answer = ruling.answer;
         }
-        Act::Penalize(cost) => *state = meter.carry_over(meter, meter.overdraw(before, now, cost), now),
+        Act::Penalize(cost) => *state = meter.penalize(before, now, cost),
         Act::GiveBack { cost, charged_at } => *state = meter.give_back(before, cost, charged_at, now),
         Act::Leave { before: free, written } => *state = meter.leave(before, free, written),
         Act::Settle {
@@ -151,7 +151,7 @@ fn act_on_wide(meter: &WideMeter, state: Wide, now: Timestamp, act: Act) -> (Wid
             return (ruling.state, ruling.answer);
         }
         Act::Ask(demand) => return (state, decide(demand).answer),
-        Act::Penalize(cost) => meter.carry_over(meter, meter.overdraw(state, now, cost), now),
+        Act::Penalize(cost) => meter.penalize(state, now, cost),
         Act::GiveBack { cost, charged_at } => meter.give_back(state, cost, charged_at, now),
         // Nobody queues here.
         Act::Leave { .. } => state,
@@ -177,11 +177,8 @@ fn act_on_log(meter: &SlidingLog, state: &mut State, slab: &Slab, now: Timestamp
         }
         Act::Penalize(cost) => {
             // Where there is no room for its entry, there is none for the charge either.
-            answer = meter
-                .overdraw(&mut ring, now, cost)
-                .map(|()| NOTHING_SAID)
-                .map_err(|_| NoRoom);
-            meter.carry_over(meter, &mut ring);
+            let charged = meter.penalize(&mut ring, now, cost);
+            answer = charged.map(|()| NOTHING_SAID).map_err(|_| NoRoom);
         }
         // Nobody queues here.
         Act::Leave { .. } => {}

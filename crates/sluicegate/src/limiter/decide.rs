@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_core::{Mode, Reason, Report, Retry, RuleState};
-use sluicegate_state::{Charge, Taken, Takings};
+use sluicegate_state::{Taken, Takings};
 
 use super::admitted::{Admitted, give_back};
 use super::attributes::Attributes;
@@ -25,42 +25,24 @@ impl Engine {
             Err(refused) => return Outcome::Decided(self.deny_without_charge(route, &refused)),
         };
         let needs_body = !on_route.body.is_empty();
-        let takings = if needs_body {
+        let mut takings = if needs_body {
             Takings::tentative()
         } else {
             Takings::new()
         };
-        let report = Report::of_generation(self.generation());
-        Outcome::Decided(match self.take(route, &charges, report, takings) {
-            Err(refused) => refused,
-            Ok((takings, delay, report)) if !needs_body => self.admit(route, takings, delay, report),
-            Ok(taken) => {
-                let question = BodyQuestion::new(self, route, request, &attributes, taken);
-                return Outcome::NeedsBody(Box::new(question));
-            }
-        })
-    }
-
-    /// Takes all charges, or gives the refusal. `report` may already tell of other rules.
-    #[inline]
-    pub(super) fn take(
-        &self,
-        route: Option<RouteId>,
-        charges: &[Charge<'_>],
-        mut report: Report,
-        mut takings: Takings,
-    ) -> Result<(Takings, Duration, Report), Decision> {
-        match self
+        let mut report = Report::of_generation(self.generation());
+        let Taken::All { delay } = self
             .shared
             .table
-            .take(charges, &self.shared.clock, &mut report, &mut takings)
-        {
-            Taken::All { delay } => Ok((takings, delay, report)),
-            Taken::Nothing => {
-                self.metrics.count(route, RequestOutcome::Deny, report.states());
-                Err(deny(report))
-            }
+            .take(&charges, &self.shared.clock, &mut report, &mut takings)
+        else {
+            return Outcome::Decided(self.deny(route, report));
+        };
+        if needs_body {
+            let question = BodyQuestion::new(self, route, request, &attributes, (takings, delay, report));
+            return Outcome::NeedsBody(Box::new(question));
         }
+        Outcome::Decided(self.admit(route, takings, delay, report))
     }
 
     /// Lets the request pass, now or after its wait.
@@ -137,19 +119,20 @@ impl Engine {
             report,
         }
     }
-}
 
-/// The refusal that a report amounts to.
-fn deny(report: Report) -> Decision {
-    let waits = report
-        .states()
-        .iter()
-        .filter(|state| state.refuses())
-        .filter_map(|state| state.retry);
-    let retry = waits.fold(Retry::After(Duration::ZERO), Retry::max);
-    Decision::Deny {
-        reason: Reason::Limit,
-        retry,
-        report,
+    /// The refusal that a report amounts to.
+    pub(super) fn deny(&self, route: Option<RouteId>, report: Report) -> Decision {
+        self.metrics.count(route, RequestOutcome::Deny, report.states());
+        let waits = report
+            .states()
+            .iter()
+            .filter(|state| state.refuses())
+            .filter_map(|state| state.retry);
+        let retry = waits.fold(Retry::After(Duration::ZERO), Retry::max);
+        Decision::Deny {
+            reason: Reason::Limit,
+            retry,
+            report,
+        }
     }
 }

@@ -100,11 +100,11 @@ fn failed(when: &FailedWhen, known: Known<'_>) -> Option<bool> {
     }
     let members = known.members?;
     let said = |pointer| !matches!(member(members, pointer), None | Some(Value::Null | Value::Bool(false)));
-    match when.members.iter().any(said) {
-        true => Some(true),
-        // What was cut off before it said so is not taken for a no.
-        false => known.is_whole.then_some(false),
+    if when.members.iter().any(said) {
+        return Some(true);
     }
+    // What was cut off before it said so is not taken for a no.
+    known.is_whole.then_some(false)
 }
 
 fn member<'v>((pointers, values): (&Pointers, &'v Values), pointer: &Pointer) -> Option<Value<'v>> {

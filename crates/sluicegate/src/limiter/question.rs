@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_core::Report;
-use sluicegate_state::Takings;
+use sluicegate_state::{Taken, Takings};
 
 use super::admitted::give_back;
 use super::attributes::{Attributes, Kept};
@@ -103,20 +103,19 @@ impl BodyQuestion {
             Ok(charges) => charges,
             Err(refused) => return Ok(engine.deny_without_charge(self.route, &refused)),
         };
-        let decided = engine.take(self.route, &charges, std::mem::take(&mut self.report), Takings::new());
-        Ok(match decided {
-            Err(refused) => refused,
-            Ok((mut takings, delay, report)) => {
-                let delay = delay.max(self.delay);
-                let mut head = std::mem::take(&mut self.takings);
-                if delay.is_zero() {
-                    // Spent for good, now that all have agreed.
-                    drop(head.take_queued());
-                }
-                takings.join(&mut head);
-                engine.admit(self.route, takings, delay, report)
-            }
-        })
+        let shared = &engine.shared;
+        let (mut report, mut takings) = (std::mem::take(&mut self.report), Takings::new());
+        let Taken::All { delay } = shared.table.take(&charges, &shared.clock, &mut report, &mut takings) else {
+            return Ok(engine.deny(self.route, report));
+        };
+        let delay = delay.max(self.delay);
+        let mut head = std::mem::take(&mut self.takings);
+        if delay.is_zero() {
+            // Spent for good, now that all have agreed.
+            drop(head.take_queued());
+        }
+        takings.join(&mut head);
+        Ok(engine.admit(self.route, takings, delay, report))
     }
 }
 

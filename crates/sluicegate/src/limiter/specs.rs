@@ -107,9 +107,8 @@ fn overflow_meter(rule: &Rule, limit: &RuleLimit, epoch_at_start: u64, settle: O
 }
 
 fn lock(rule: &Rule) -> Option<std::time::Duration> {
-    rule.exceed.iter().find_map(|step| match step {
-        Step::Lock(span) => Some(*span),
-    })
+    let mut locks = rule.exceed.iter().map(|Step::Lock(span)| *span);
+    locks.next()
 }
 
 fn free(rule: &Rule) -> u64 {
