@@ -242,7 +242,11 @@ fn settle(engine: &Engine, holding: Holding, known: Known<'_>) {
     let (table, now) = (&engine.shared.table, engine.shared.now());
     match fate(engine, &holding, known) {
         None => table.settle(holding, Cost::ZERO, now),
-        Some(Fate::Actual(actual)) => table.settle(holding, actual, now),
+        Some(Fate::Actual(actual)) => {
+            // Who cuts a response off before its last word must not get off with the first.
+            let least = if known.is_whole { Cost::ZERO } else { holding.cost() };
+            table.settle(holding, actual.max(least), now);
+        }
         Some(Fate::Clear) => table.clear(holding, now),
         Some(Fate::Keep | Fate::Wait) => keep(engine, holding),
     }

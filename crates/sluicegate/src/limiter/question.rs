@@ -83,15 +83,26 @@ impl BodyQuestion {
         reader.feed(piece)
     }
 
+    /// The body cannot be read, and the door says so: counts the request as refused, and gives everything back.
+    pub fn refused(self) {
+        self.engine
+            .metrics
+            .count(self.route, RequestOutcome::Deny, self.report.states());
+    }
+
     /// The body is over: decides. A request without a body has none of the attributes that are looked for in it.
     ///
     /// # Errors
     ///
-    /// Why the body cannot be read. Everything is then given back.
+    /// Why the body cannot be read. The request is then counted as refused, and everything given back.
     pub fn finish(mut self) -> Result<Decision, ReadFault> {
-        let values = match self.reader.take() {
-            Some(reader) => reader.finish()?,
+        let values = match self.reader.take().map(BodyReader::finish) {
             None => Values::none(&self.engine.on_route(self.route).request),
+            Some(Ok(values)) => values,
+            Some(Err(fault)) => {
+                self.refused();
+                return Err(fault);
+            }
         };
         let engine = Arc::clone(&self.engine);
         let on_route = engine.on_route(self.route);
@@ -125,15 +136,5 @@ impl Drop for BodyQuestion {
             let shared = &self.engine.shared;
             give_back(shared, &mut self.takings, shared.now());
         }
-    }
-}
-
-/// What a question leaves to be counted: a body that could not be read is a request refused.
-impl BodyQuestion {
-    /// Counts the request as refused, for a door that answers a fault of its body.
-    pub fn refused(self) {
-        self.engine
-            .metrics
-            .count(self.route, RequestOutcome::Deny, self.report.states());
     }
 }
