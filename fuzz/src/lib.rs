@@ -11,9 +11,13 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod events;
+pub mod form;
+pub mod json;
 pub mod limit;
 pub mod mutation;
 pub mod policy;
+pub mod reader;
 pub mod snapshot;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +40,21 @@ pub const TARGETS: &[Target] = &[
         name: "address",
         run: address::target,
         dictionary: address::DICTIONARY,
+    },
+    Target {
+        name: "events",
+        run: events::target,
+        dictionary: events::DICTIONARY,
+    },
+    Target {
+        name: "form",
+        run: form::target,
+        dictionary: form::DICTIONARY,
+    },
+    Target {
+        name: "json",
+        run: json::target,
+        dictionary: json::DICTIONARY,
     },
     Target {
         name: "limit",

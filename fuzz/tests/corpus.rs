@@ -47,6 +47,21 @@ fn what_a_client_writes_never_moves_the_address_that_a_proxy_saw() -> io::Result
 }
 
 #[test]
+fn members_of_json_are_found_or_refused_as_a_reader_of_the_whole_document_would() -> io::Result<()> {
+    check("json")
+}
+
+#[test]
+fn the_last_values_of_an_event_stream_are_those_of_a_reader_that_holds_it() -> io::Result<()> {
+    check("events")
+}
+
+#[test]
+fn fields_of_a_form_are_found_or_refused_as_a_reader_of_the_whole_form_would() -> io::Result<()> {
+    check("form")
+}
+
+#[test]
 fn a_limit_survives_being_written_and_read_and_its_faults_point_into_the_text() -> io::Result<()> {
     check("limit")
 }
