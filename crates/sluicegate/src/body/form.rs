@@ -18,6 +18,8 @@ use super::value::{Kind, Values};
 #[derive(Debug, Clone)]
 pub(super) struct Form {
     pointers: Pointers,
+    /// Those of one token.
+    named: Set,
     values: Values,
     part: Part,
     escape: Escape,
@@ -53,20 +55,26 @@ impl Form {
     /// All that will ever be allocated is allocated here. A form has one level: pointers of more than one token find
     /// nothing.
     pub(super) fn new(pointers: &Pointers) -> Self {
-        let mut form = Self {
+        let has_one_token = |place| {
+            pointers
+                .iter()
+                .nth(place)
+                .is_some_and(|pointer| pointer.tokens().len() == 1)
+        };
+        let named = Set::first(pointers.len()).filter(has_one_token);
+        Self {
             pointers: pointers.clone(),
+            named,
             values: Values::with_room(pointers.len()),
             part: Part::Name,
             escape: Escape::None,
-            meant: Set::EMPTY,
+            meant: named,
             name_length: 0,
             is_begun: false,
             taken: Set::EMPTY,
             read: 0,
             fault: None,
-        };
-        form.begin_field();
-        form
+        }
     }
 
     /// Reads on. After a fault it stays with it and reads no more.
@@ -138,11 +146,7 @@ impl Form {
     }
 
     fn begin_field(&mut self) {
-        let pointers = &self.pointers;
-        let has_one_token = |pointer: &super::Pointer| pointer.tokens().len() == 1;
-        self.meant = Set::of(pointers.len(), |place| {
-            pointers.iter().nth(place).is_some_and(has_one_token)
-        });
+        self.meant = self.named;
         self.part = Part::Name;
         self.name_length = 0;
         self.is_begun = false;

@@ -16,6 +16,7 @@
 
 mod fault;
 mod form;
+mod key;
 mod media;
 mod pointer;
 mod scan;
@@ -24,9 +25,10 @@ mod sse;
 mod value;
 
 pub use fault::ReadFault;
+pub use key::{KeyBuffer, Normal, TooLong, key_of};
 pub use media::Media;
 pub use pointer::{ParsePointerError, Pointer, PointerFault, Pointers, TooManyPointers};
-pub use value::{KeyBuffer, Normal, TooLong, Value, ValueFault, Values, cost_of, key_of};
+pub use value::{Value, ValueFault, Values, cost_of};
 
 use form::Form;
 use scan::Scanner;

@@ -1,6 +1,6 @@
 //! Some of the pointers that a body is read for.
 
-use std::ops::{BitAnd, BitOrAssign};
+use std::ops::{BitAnd, BitOr, BitOrAssign};
 
 use super::pointer::Pointers;
 
@@ -13,10 +13,14 @@ const _: () = assert!(Pointers::MAX <= u8::BITS as usize, "one bit for each poin
 impl Set {
     pub(super) const EMPTY: Self = Self(0);
 
-    /// The places at which `is_in` holds; it is asked for those below `count`.
-    pub(super) fn of(count: usize, is_in: impl Fn(usize) -> bool) -> Self {
-        let bits = (0..count.min(Pointers::MAX)).filter(|place| is_in(*place));
-        Self(bits.fold(0, |bits, place| bits | 1 << place))
+    /// The first `count` places.
+    pub(super) fn first(count: usize) -> Self {
+        (0..count).map(Self::one).fold(Self::EMPTY, BitOr::bitor)
+    }
+
+    /// One place, below [`Pointers::MAX`].
+    pub(super) const fn one(place: usize) -> Self {
+        Self(1 << place)
     }
 
     #[inline]
@@ -31,9 +35,8 @@ impl Set {
 
     /// What is in this set and lets `keep` hold.
     pub(super) fn filter(self, keep: impl Fn(usize) -> bool) -> Self {
-        self.places()
-            .filter(|place| keep(*place))
-            .fold(Self::EMPTY, |set, place| Self(set.0 | 1 << place))
+        let kept = self.places().filter(|place| keep(*place));
+        kept.map(Self::one).fold(Self::EMPTY, BitOr::bitor)
     }
 
     pub(super) fn places(self) -> impl Iterator<Item = usize> {
@@ -55,6 +58,14 @@ impl BitAnd for Set {
     }
 }
 
+impl BitOr for Set {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
 impl BitOrAssign for Set {
     fn bitor_assign(&mut self, other: Self) {
         self.0 |= other.0;
@@ -68,12 +79,14 @@ mod tests {
     #[test]
     fn a_set_is_the_places_it_was_made_of() {
         let places = |set: Set| set.places().collect::<Vec<_>>();
-        let even = Set::of(8, |place| place % 2 == 0);
-        let low = Set::of(3, |_| true);
+        let even = Set::one(0) | Set::one(2) | Set::one(4) | Set::one(6);
+        let low = Set::first(3);
         assert_eq!(places(even), [0, 2, 4, 6]);
+        assert_eq!(places(low), [0, 1, 2]);
+        assert_eq!(places(Set::first(Pointers::MAX)).len(), Pointers::MAX);
         assert_eq!(places(even & low), [0, 2]);
         assert_eq!(places(even.without(low)), [4, 6]);
         assert_eq!(places(even.filter(|place| place > 2)), [4, 6]);
-        assert!(Set::of(0, |_| true).is_empty() && places(Set::EMPTY).is_empty());
+        assert!(Set::first(0).is_empty() && places(Set::EMPTY).is_empty());
     }
 }

@@ -97,14 +97,16 @@ impl Reader {
     }
 
     fn mark<'r>(&mut self, matched: usize, byte: u8, rest: &'r [u8]) -> &'r [u8] {
-        self.line = match matched {
-            _ if MARK.get(matched) != Some(&byte) => {
-                // What began like a mark is the beginning of a field that nobody knows.
-                self.line = if matched == 0 { Line::Field(0) } else { Line::Other };
-                return rest;
-            }
-            2 => Line::Field(0),
-            _ => Line::Mark(matched + 1),
+        if MARK.get(matched) != Some(&byte) {
+            // What began like a mark is the beginning of a field that nobody knows.
+            self.line = if matched == 0 { Line::Field(0) } else { Line::Other };
+            return rest;
+        }
+        let is_whole = matched + 1 == MARK.len();
+        self.line = if is_whole {
+            Line::Field(0)
+        } else {
+            Line::Mark(matched + 1)
         };
         &rest[1..]
     }
@@ -131,7 +133,8 @@ impl Reader {
         match self.line {
             Line::Field(0) => self.end_event(),
             // A field's name without a colon has an empty value.
-            Line::Field(4) | Line::Colon => self.begin_data(),
+            Line::Field(matched) if matched == DATA.len() => self.begin_data(),
+            Line::Colon => self.begin_data(),
             _ => {}
         }
         self.line = Line::Field(0);

@@ -43,11 +43,8 @@ pub(super) struct Duplicate;
 impl Path {
     pub(super) fn new(pointers: &Pointers) -> Self {
         let mut ends = [Set::EMPTY; Pointer::DEPTH_MAX + 1];
-        for (tokens, ends) in ends.iter_mut().enumerate() {
-            let of_length = |pointer: &Pointer| pointer.tokens().len() == tokens;
-            *ends = Set::of(pointers.len(), |place| {
-                pointers.iter().nth(place).is_some_and(of_length)
-            });
+        for (place, pointer) in pointers.iter().enumerate() {
+            ends[pointer.tokens().len()] |= Set::one(place);
         }
         let mut path = Self {
             pointers: pointers.clone(),
@@ -68,7 +65,7 @@ impl Path {
         self.levels = [Level::default(); Pointer::DEPTH_MAX];
         self.depth = 0;
         self.here = Set::EMPTY;
-        self.next = Set::of(self.pointers.len(), |_| true);
+        self.next = Set::first(self.pointers.len());
         self.alike = Set::EMPTY;
     }
 
