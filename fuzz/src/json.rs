@@ -2,7 +2,7 @@
 //!
 //! An input is a line of pointers between tabs, and a body.
 
-use sluicegate::body::{Media, Pointers, ReadFault, Value};
+use sluicegate::body::{Media, Pointers, ReadFault, ResponseReader, Value};
 
 use crate::reader::{At, Found, Node, is_beyond_serde_json, pointers_and_body, read, read_response};
 
@@ -66,6 +66,9 @@ pub fn target(data: &[u8]) {
     check_judgement(&judged, &pointers, body);
 
     let response = read_response(Media::Json, &pointers, body);
+    let mut reader = ResponseReader::new(Media::Json, &pointers).expect("responses are JSON");
+    reader.feed(body);
+    assert_eq!(reader.is_whole(), judged.is_ok(), "whole otherwise as a response");
     if let Ok(values) = &judged {
         assert_eq!(*values, response, "read otherwise as a response");
     }

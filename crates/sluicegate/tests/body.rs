@@ -289,6 +289,52 @@ fn a_response_keeps_what_stood_before_its_fault() {
     }
 }
 
+/// What a login answers in an error longer than any value that is kept must not pass for a success.
+#[test]
+fn a_response_says_whether_what_was_not_found_is_not_there() {
+    let pointers = pointers(&["/error"]);
+    let is_whole = |media, body: &str| {
+        let mut reader = ResponseReader::new(media, &pointers).expect("a response's kind");
+        body.as_bytes().chunks(5).for_each(|piece| reader.feed(piece));
+        let is_whole = reader.is_whole();
+        (is_whole, words(&reader.finish()).concat())
+    };
+    let long = format!("{{\"error\":\"{}\"}}", "x".repeat(Value::BYTES_MAX + 1));
+    let deep = format!("{{\"x\":{}", "[".repeat(DEPTH_MAX));
+    let twice = "{\"error\":null,\"error\":1}";
+    for body in ["{\"error\":\"no\"}", "{}", " 17", "[1, {}] \n"] {
+        assert!(is_whole(Media::Json, body).0, "{body}");
+    }
+    for body in ["", "{", "{\"x\":1,", "no", "{}}", "-", &long, &deep, twice] {
+        assert!(!is_whole(Media::Json, body).0, "{body}");
+    }
+    let event = |data: &str| format!("data: {data}\n\n");
+    for stream in [
+        String::new(),
+        event("{}"),
+        event("[DONE]"),
+        event("{") + ": \n\n",
+        event("{}") + "event: x\n",
+    ] {
+        assert_eq!(
+            is_whole(Media::EventStream, &stream),
+            (true, "-".to_owned()),
+            "{stream}"
+        );
+    }
+    for missed in [&long, &deep, twice] {
+        let stream = event("{}") + &event(missed) + &event("{}");
+        assert_eq!(
+            is_whole(Media::EventStream, &stream),
+            (false, "-".to_owned()),
+            "{stream}"
+        );
+    }
+    for stream in ["data: {}", "data: {}\n", "data", "dat", "data: {}\n\ndata: {\"a\""] {
+        assert!(!is_whole(Media::EventStream, stream).0, "{stream}");
+    }
+}
+
 #[test]
 fn nesting_has_a_bound_and_reaches_it() {
     let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));

@@ -113,7 +113,7 @@ impl BodyReader {
     pub fn finish(self) -> Result<Values, ReadFault> {
         self.check_size()?;
         match self.format {
-            Format::Json(mut scanner) => {
+            Format::Json(scanner) => {
                 scanner.end()?;
                 Ok(scanner.into_values())
             }
@@ -181,6 +181,18 @@ impl ResponseReader {
             // The fault stays with the scanner, and what was found before it too.
             ResponseFormat::Json(scanner) => drop(scanner.feed(bytes)),
             ResponseFormat::Events(reader) => reader.feed(bytes),
+        }
+    }
+
+    /// Whether what is not found is not there, if the response is over now: all of it could be read, to its end.
+    ///
+    /// False of a body that is no JSON or ends too early, and of a body or event in which a bound of ours or a second member
+    /// of one name stopped the reader: an error's text may be longer than [`Value::BYTES_MAX`], and whoever asks whether there
+    /// was an error must not take that for a no. Events that are not JSON, such as `[DONE]`, do not count.
+    pub fn is_whole(&self) -> bool {
+        match &self.format {
+            ResponseFormat::Json(scanner) => scanner.end().is_ok(),
+            ResponseFormat::Events(reader) => reader.is_whole(),
         }
     }
 

@@ -4,6 +4,7 @@
 
 use memchr::memchr2;
 
+use super::fault::ReadFault;
 use super::pointer::Pointers;
 use super::scan::Scanner;
 use super::value::Values;
@@ -24,6 +25,8 @@ pub(super) struct Reader {
     is_after_return: bool,
     /// Whether the event has data: a second line of it follows after a line feed.
     has_data: bool,
+    /// Whether an event was passed over although it may well be JSON.
+    has_missed: bool,
 }
 
 /// How far the line has been read.
@@ -52,6 +55,7 @@ impl Reader {
             line: Line::Mark(0),
             is_after_return: false,
             has_data: false,
+            has_missed: false,
         }
     }
 
@@ -85,6 +89,12 @@ impl Reader {
                 (Line::Data | Line::Other, _) => self.run(rest),
             };
         }
+    }
+
+    /// Whether every event is over, and none was missed because a bound or a second member stood in the way.
+    pub(super) const fn is_whole(&self) -> bool {
+        let is_between_lines = matches!(self.line, Line::Mark(0) | Line::Field(0));
+        is_between_lines && !self.has_data && !self.has_missed
     }
 
     /// Nothing more comes: what was found. The values of an event that was cut off count as far as they are whole, since
@@ -142,8 +152,10 @@ impl Reader {
 
     fn end_event(&mut self) {
         if self.has_data {
-            if self.scanner.end().is_ok() {
-                self.kept.overwrite_from(self.scanner.values_mut());
+            match self.scanner.end() {
+                Ok(()) => self.kept.overwrite_from(self.scanner.values_mut()),
+                Err(ReadFault::Malformed { .. } | ReadFault::CutOff) => {}
+                Err(_) => self.has_missed = true,
             }
             self.scanner.reset();
             self.has_data = false;

@@ -124,15 +124,12 @@ impl Scanner {
     /// # Errors
     ///
     /// What is wrong with the document, [`ReadFault::CutOff`] if something is missing.
-    pub(super) fn end(&mut self) -> Result<(), ReadFault> {
+    pub(super) fn end(&self) -> Result<(), ReadFault> {
         self.fault.map_or(Ok(()), Err)?;
         match self.state {
             State::After if self.depth == 0 => Ok(()),
-            // Only a number does not say itself where it ends.
-            State::Number(number) if self.depth == 0 && number.is_whole() => {
-                self.close(Kind::Number);
-                Ok(())
-            }
+            // Only a number does not say itself where it ends. No pointer means the root.
+            State::Number(number) if self.depth == 0 && number.is_whole() => Ok(()),
             _ => Err(ReadFault::CutOff),
         }
     }
