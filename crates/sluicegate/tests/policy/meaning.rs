@@ -267,15 +267,15 @@ fn memory_is_divided_by_what_the_rules_need() {
     let log = "key: ip, limit: 1/s, algorithm: sliding_log";
     let permits = "key: ip, limit: 1, algorithm: concurrency";
     let failures = "key: ip, limit: 1/s, count: failures";
-    assert_eq!(split(&[bucket]), [140, 10, 10]);
-    assert_eq!(split(&[bucket, permits]), [140, 10, 10]);
-    assert_eq!(split(&[window]), [10, 140, 10]);
-    assert_eq!(split(&[failures]), [10, 140, 10]);
-    assert_eq!(split(&[bucket, window]), [75, 75, 10]);
-    assert_eq!(split(&[log]), [10, 100, 50]);
+    assert_eq!(split(&[bucket]), [155, 2, 2]);
+    assert_eq!(split(&[bucket, permits]), [155, 2, 2]);
+    assert_eq!(split(&[window]), [2, 155, 2]);
+    assert_eq!(split(&[failures]), [2, 155, 2]);
+    assert_eq!(split(&[bucket, window]), [78, 78, 2]);
+    assert_eq!(split(&[log]), [2, 105, 52]);
     assert_eq!(split(&[bucket, log]), [64, 64, 32]);
     // One cell outside of the tables needs no room in them.
-    assert_eq!(split(&["key: [], limit: 1/s, algorithm: fixed_window"]), [140, 10, 10]);
+    assert_eq!(split(&["key: [], limit: 1/s, algorithm: fixed_window"]), [155, 2, 2]);
     // One rule that settles makes its bucket settle, and with it the other's cells.
     let shared = "key: ip, limit: 9/s, bucket: b, cost: { reserve: 1, settle: response.header.x-cost }, routes: a";
     let text = format!(
@@ -283,7 +283,7 @@ fn memory_is_divided_by_what_the_rules_need() {
          rules:\n  - {{ name: a, {shared} }}\n  - {{ name: b, key: ip, limit: 9/s, bucket: b, routes: b }}\n"
     );
     let both = policy(&text);
-    assert_eq!(both.state.divide(&both.rules).wide >> 20, 140);
+    assert_eq!(both.state.divide(&both.rules).wide >> 20, 155);
     let said = policy(
         "version: 1\nstate: { memory: 100MiB, split: { small: 20%, wide: 70%, logs: 10% } }\nrules:\n  - { name: a, key: ip, limit: 1/s }\n",
     );

@@ -54,7 +54,7 @@ pub struct Split {
 impl State {
     /// Divides the memory between the tables: as [`State::split`] says, else by what `rules` need.
     ///
-    /// In bytes, together at most [`State::memory`]. A kind that no rule needs keeps a sixteenth, so that a reload
+    /// In bytes, together at most [`State::memory`]. A kind that no rule needs keeps a sixty-fourth, so that a reload
     /// can add such a rule. The others share the rest: cells of either size four parts each, the entries of logs two.
     pub fn divide(&self, rules: &[Rule]) -> Memory {
         if let Some(split) = self.split {
@@ -78,9 +78,9 @@ impl State {
     }
 }
 
-/// A kind of cell that no rule needs keeps this part of the memory: room for thousands of keys in the least memory
-/// that a policy may name, and little enough that nobody misses it.
-const SPARE: usize = 16;
+/// A kind of cell that no rule needs keeps this part of the memory: room for hundreds of keys in the least memory that a policy
+/// may name and for ninety thousand in 256 MiB, at a cost of three hundredths.
+const SPARE: usize = 64;
 
 /// Which kinds of cells the keys of some rules are kept in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
