@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::response::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use sluicegate_core::{Cost, Timestamp};
 use sluicegate_state::{Holding, Takings};
 
@@ -165,8 +165,7 @@ impl Open {
         let pointers = &self.engine.on_route(route).response;
         match Media::of(&head.headers).and_then(|media| ResponseReader::new(media, pointers)) {
             Ok(reader) => self.reader = Some(reader),
-            // Under an encoding nobody can tell.
-            Err(_) if head.headers.contains_key(CONTENT_ENCODING) => {}
+            Err(_) if may_have_members(&head.headers) => {}
             // Of a type that has no members, none will come.
             Err(_) => {
                 let members = Values::none(pointers);
@@ -205,12 +204,14 @@ impl Open {
             return;
         }
         let pointers = &self.engine.on_route(route).response;
+        // What a response broke off or hid before it said so is not taken for a no.
+        let is_whole = ending == Ending::Whole && self.reader.as_ref().is_none_or(ResponseReader::is_whole);
         let values = self.reader.take().map(ResponseReader::finish);
         let known = self.status.map(|status| Known {
             status,
             headers: None,
             members: values.as_ref().map(|values| (pointers, values)),
-            is_whole: ending == Ending::Whole,
+            is_whole,
         });
         while let Some(holding) = self.takings.take_held(|_| true) {
             match known {
@@ -220,6 +221,18 @@ impl Open {
             }
         }
     }
+}
+
+/// Whether a body that we cannot read may have members all the same: under an encoding, in another charset, or of a type that only
+/// nearly is one that has them.
+fn may_have_members(headers: &HeaderMap) -> bool {
+    let names_one = |value: &HeaderValue| {
+        let text = value.as_bytes().to_ascii_lowercase();
+        [&b"json"[..], b"event-stream"]
+            .iter()
+            .any(|kind| text.windows(kind.len()).any(|part| part == *kind))
+    };
+    headers.contains_key(CONTENT_ENCODING) || headers.get_all(CONTENT_TYPE).iter().any(names_one)
 }
 
 /// Gives back all that a request has taken, as if it had never come.
