@@ -108,6 +108,14 @@ impl<'t> Findings<'t> {
         self.push_fault(String::new(), at, problem.into(), remedy.into());
     }
 
+    /// Notes a fault in the field at `place`, shown at `spot`, or at the file's beginning.
+    pub(super) fn fault_in_field(&mut self, place: String, spot: Option<Spot>, problem: String, remedy: String) {
+        let at = spot
+            .and_then(|spot| self.mark(spot))
+            .map_or(At::START, |mark| mark.value_at);
+        self.push_fault(place, at, problem, remedy);
+    }
+
     /// Notes that the file lacks something that would stand at `place`.
     pub(super) fn fault_of_file(&mut self, place: &str, problem: impl Into<String>, remedy: impl Into<String>) {
         self.push_fault(place.to_owned(), At::START, problem.into(), remedy.into());

@@ -5,7 +5,8 @@
 //!                      └──────────── every fault, with line and remedy ──────────► Faults
 //! ```
 //!
-//! [`Policy::load`] opens the file, [`Policy::parse`] takes its text. Neither stops at the first fault. What the fields
+//! [`Policy::load`] opens the file, [`Policy::parse`] takes its text, [`PolicyText`] is for who looks at a file more than once. None
+//! stops at the first fault. What the fields
 //! mean is said in `docs/policy.md` and, for editors, by [`schema()`].
 
 mod check;
@@ -17,6 +18,7 @@ mod nearest;
 mod raw;
 mod scalar;
 mod shape;
+mod text;
 mod yaml;
 
 use std::fs::File;
@@ -27,6 +29,7 @@ use serde_json::{Value, json};
 
 pub use checked::Policy;
 pub use fault::{FAULTS_MAX, Fault, Faults, PolicyError, Warning};
+pub use text::{FieldFault, PolicyText};
 
 use findings::{At, Findings};
 use shape::Shape as _;
@@ -63,25 +66,7 @@ impl Policy {
     ///
     /// If the file cannot be read, or is not a policy.
     pub fn load(path: impl AsRef<Path>) -> Result<(Self, Vec<Warning>), PolicyError> {
-        let path = path.as_ref();
-        let unreadable = |source| PolicyError::Unreadable {
-            path: path.to_owned(),
-            source,
-        };
-        let bytes = read_bounded(path).map_err(unreadable)?;
-        let name = path.display().to_string();
-        let is_too_long = bytes.len() > FILE_BYTES_MAX;
-        let text = match String::from_utf8(bytes) {
-            Ok(text) => text,
-            // What was not read may have been the end of a character; `parse` says what is wrong.
-            Err(error) if is_too_long => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-            Err(error) => return Err(bad_byte(&name, &error).into()),
-        };
-        let (mut policy, warnings) = Self::parse(&name, &text)?;
-        if let (Some(directory), Some(folder)) = (&mut policy.state.directory, path.parent()) {
-            *directory = folder.join(&*directory);
-        }
-        Ok((policy, warnings))
+        Ok(PolicyText::read(path)?.policy()?)
     }
 }
 
@@ -121,14 +106,4 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// The fault of the first byte that is no part of a UTF-8 text.
-fn bad_byte(name: &str, error: &std::string::FromUtf8Error) -> Faults {
-    let (sound, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
-    let sound = String::from_utf8_lossy(sound);
-    let line = sound.matches('\n').count() + 1;
-    let column = sound.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    let at = At::new(line as u64, column as u64);
-    Findings::new(name, &sound).only(at, "a byte here is not UTF-8", "save the file as UTF-8")
 }

@@ -1,0 +1,119 @@
+//! A policy file as it stood at one moment.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::fault::{Faults, PolicyError, Warning};
+use super::findings::{At, Findings};
+use super::yaml::{self, Node};
+use super::{FILE_BYTES_MAX, Policy, read_bounded};
+
+/// What a policy file said when it was read. Everything that is asked of it is answered by the same bytes, whoever writes to the
+/// file meanwhile.
+#[derive(Clone)]
+pub struct PolicyText {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+/// A fault that shows only beside something outside the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldFault {
+    /// The names that lead to the field, such as `["gateway", "listen"]`. Where the file leaves it out, the fault stands at the
+    /// last of them that is there.
+    pub field: &'static [&'static str],
+    /// What is wrong.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl PolicyText {
+    /// Reads a file, once; at most a byte more than [`FILE_BYTES_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::Unreadable`] if it is not there, is a folder, or may not be opened.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
+        let path = path.as_ref();
+        let bytes = read_bounded(path).map_err(|source| PolicyError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            bytes,
+        })
+    }
+
+    /// Equal for the same content, and in practice for no other (BLAKE3).
+    pub fn fingerprint(&self) -> [u8; 32] {
+        *blake3::hash(&self.bytes).as_bytes()
+    }
+
+    /// The policy that it is. Relative paths in it are taken from the folder that the file is in.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub fn policy(&self) -> Result<(Policy, Vec<Warning>), Faults> {
+        let name = self.path.display().to_string();
+        let is_too_long = self.bytes.len() > FILE_BYTES_MAX;
+        let text = match str::from_utf8(&self.bytes) {
+            Ok(text) => text.into(),
+            // What was not read may have been the end of a character; `parse` says what is wrong.
+            Err(_) if is_too_long => String::from_utf8_lossy(&self.bytes),
+            Err(error) => return Err(bad_byte(&name, &self.bytes, error)),
+        };
+        let (mut policy, warnings) = Policy::parse(&name, &text)?;
+        if let (Some(directory), Some(folder)) = (&mut policy.state.directory, self.path.parent()) {
+            *directory = folder.join(&*directory);
+        }
+        Ok((policy, warnings))
+    }
+
+    /// Gives faults that were found by comparing the policy with something else their lines in this file. `None` for none.
+    pub fn faults(&self, found: Vec<FieldFault>) -> Option<Faults> {
+        if found.is_empty() {
+            return None;
+        }
+        let name = self.path.display().to_string();
+        let text = String::from_utf8_lossy(&self.bytes);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let mut findings = Findings::new(&name, text);
+        let root = yaml::read(text, &mut findings);
+        for FieldFault { field, problem, remedy } in found {
+            let mut at = root.as_ref();
+            let mut spot = root.as_ref().map(|root| root.spot);
+            for name in field {
+                let Some(Node::Map(fields)) = at.map(|located| &located.value) else {
+                    break;
+                };
+                at = fields.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+                spot = at.map(|located| located.spot).or(spot);
+            }
+            findings.fault_in_field(field.join("."), spot, problem, remedy);
+        }
+        findings.finish(None::<()>).err()
+    }
+}
+
+/// Without the content, which may be long and is nobody's to read in a log.
+impl fmt::Debug for PolicyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyText")
+            .field("path", &self.path)
+            .field("bytes", &self.bytes.len())
+            .finish()
+    }
+}
+
+/// The fault of the first byte that is no part of a UTF-8 text.
+fn bad_byte(name: &str, bytes: &[u8], error: std::str::Utf8Error) -> Faults {
+    let (sound, _) = bytes.split_at(error.valid_up_to());
+    let sound = String::from_utf8_lossy(sound);
+    let line = sound.matches('\n').count() + 1;
+    let column = sound.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let at = At::new(line as u64, column as u64);
+    Findings::new(name, &sound).only(at, "a byte here is not UTF-8", "save the file as UTF-8")
+}
