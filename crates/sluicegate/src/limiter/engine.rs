@@ -16,7 +16,7 @@ use super::shared::Shared;
 use super::specs::Specs;
 use super::{LimiterError, told::Told};
 use crate::body::{Pointer, Pointers};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Names};
 use crate::policy::checked::{self, Enforce, Identity, Policy};
 use crate::route::RouteId;
 
@@ -74,8 +74,22 @@ pub(super) enum NoCharge {
 }
 
 impl Engine {
-    /// Makes a policy ready, and puts its buckets in force. `generation` is its number among the policies of this limiter.
+    /// Makes a limiter's first policy ready, and puts its buckets in force. `generation` is its number.
     pub(super) fn new(policy: &Policy, shared: Arc<Shared>, generation: u32) -> Result<Self, LimiterError> {
+        Self::make(policy, shared, generation, None)
+    }
+
+    /// Makes a policy ready to take the place of another, whose counts it goes on with.
+    pub(super) fn after(policy: &Policy, former: &Self, generation: u32) -> Result<Self, LimiterError> {
+        Self::make(policy, Arc::clone(&former.shared), generation, Some(&former.metrics))
+    }
+
+    fn make(
+        policy: &Policy,
+        shared: Arc<Shared>,
+        generation: u32,
+        former: Option<&Metrics>,
+    ) -> Result<Self, LimiterError> {
         let rules_by_route: Box<[Box<[usize]>]> = (0..policy.routes.len())
             .map(Some)
             .chain([None])
@@ -120,7 +134,14 @@ impl Engine {
                 .collect(),
             identity: policy.identity.clone(),
             on_route,
-            metrics: Metrics::new(&rules_by_route, policy.rules.len()),
+            metrics: Metrics::new(
+                &rules_by_route,
+                Names {
+                    rules: told.rule_names.clone(),
+                    routes: told.route_names.clone(),
+                },
+                former,
+            ),
             waiting_max: policy.state.waiting,
             told: Arc::new(told),
             shared,
@@ -132,7 +153,7 @@ impl Engine {
         self.told.generation
     }
 
-    /// What this policy's rules decided.
+    /// What was decided: by this policy, and by those before it, as far as its rules and routes have names that theirs had too.
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
     }

@@ -129,13 +129,25 @@ impl Limiter {
     ///
     /// As [`Limiter::new`]; the policy in force then stays so.
     pub fn replace(&self, policy: &Policy) -> Result<(), LimiterError> {
+        self.replace_after(policy, |_generation| {})
+    }
+
+    /// As [`Limiter::replace`], and calls `publish` with the new policy's [generation](Admitted::generation) when nothing can go
+    /// wrong any more and no request has been decided by it yet. A door makes ready there what requests of that generation will
+    /// ask of it, such as the servers behind its routes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::replace`]; `publish` is then not called.
+    pub fn replace_after(&self, policy: &Policy, publish: impl FnOnce(u32)) -> Result<(), LimiterError> {
         // Whoever panicked while it held this has left the policy before in force.
         let _one_at_a_time = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let former = self.engine.load_full();
         let generation = former.generation().wrapping_add(1);
-        let engine = Arc::new(Engine::new(policy, Arc::clone(&self.shared), generation)?);
+        let engine = Arc::new(Engine::after(policy, &former, generation)?);
         let mut recent = Recent::clone(&self.recent.load());
         recent.add(Arc::clone(&engine.told));
+        publish(generation);
         // Before a decision can carry its number.
         self.recent.store(Arc::new(recent));
         self.engine.store(engine);

@@ -1,12 +1,16 @@
 //! What the limiter counts of itself. Labels are indexes into the policy, so no client can make a series.
 
+mod past;
 mod stripes;
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_core::{Mode, RuleId, RuleState};
 
 use crate::route::RouteId;
+use past::Past;
 use stripes::Stripes;
 
 /// Upper bounds of the histogram of decision times; one more bucket takes what is longer.
@@ -24,6 +28,9 @@ pub const DECISION_BOUNDS: [Duration; 12] = [
     Duration::from_millis(5),
     Duration::from_millis(50),
 ];
+
+/// Counters of the histogram: its buckets, and the time of all of them.
+const TIMES: usize = DECISION_BOUNDS.len() + 2;
 
 /// One decision in this many is timed: two more readings of the clock would double the cost of the cheapest ones.
 const SAMPLE_EVERY: u64 = 64;
@@ -120,13 +127,24 @@ pub struct DecisionTimes {
     pub total: Duration,
 }
 
-/// The counters of one policy.
+/// The counters of one policy, which go on with those of the policies before it.
 pub struct Metrics {
-    stripes: Stripes,
+    stripes: Arc<Stripes>,
+    /// Dropped with us: whoever reads our stripes along then knows that nobody counts in them any more.
+    counting: Arc<()>,
+    names: Names,
+    past: Past,
     /// For each route, and at the end for requests of none: its counters.
     routes: Box<[RouteCounters]>,
     /// The first counter of the histogram.
     times: usize,
+}
+
+/// What a policy calls its rules and routes, by index.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) rules: Box<[Box<str>]>,
+    pub(crate) routes: Box<[Box<str>]>,
 }
 
 /// A route's counters: its requests by outcome, then each rule's outcomes.
@@ -138,11 +156,13 @@ struct RouteCounters {
 }
 
 impl Metrics {
-    /// `rules_by_route` tells for each route, and at the end for requests of none, which of `rules` may apply.
-    pub(crate) fn new(rules_by_route: &[Box<[usize]>], rules: usize) -> Self {
+    /// `rules_by_route` tells for each route, and at the end for requests of none, which of the rules may apply. What was counted by
+    /// `former` goes on under the same names.
+    pub(crate) fn new(rules_by_route: &[Box<[usize]>], names: Names, former: Option<&Self>) -> Self {
         let none = rules_by_route.len().saturating_sub(1);
         let mut next = 0;
-        let routes = rules_by_route.iter().take(none).cloned().chain([(0..rules).collect()]);
+        let all = (0..names.rules.len()).collect();
+        let routes = rules_by_route.iter().take(none).cloned().chain([all]);
         let routes: Box<[_]> = routes
             .map(|rules| {
                 let first = next;
@@ -150,12 +170,56 @@ impl Metrics {
                 RouteCounters { first, rules }
             })
             .collect();
-        let stripes = Stripes::new(next + DECISION_BOUNDS.len() + 2);
-        Self {
-            stripes,
+        let counters = next + TIMES;
+        let mut metrics = Self {
+            stripes: Arc::new(Stripes::new(counters)),
+            counting: Arc::new(()),
+            names,
+            past: Past::none(),
             routes,
             times: next,
+        };
+        if let Some(former) = former {
+            metrics.past = Past::new(former, metrics.predecessors_in(former, counters));
         }
+        metrics
+    }
+
+    /// For each of our counters its place in `former`; `None` where that had no rule or route of the name.
+    fn predecessors_in(&self, former: &Self, counters: usize) -> Box<[Option<u32>]> {
+        let (rules, routes) = (by_name(&former.names.rules), by_name(&former.names.routes));
+        let mut predecessors = vec![None; counters];
+        let mut link = |ours: usize, theirs: usize| predecessors[ours] = u32::try_from(theirs).ok();
+        for (at, now) in self.routes.iter().enumerate() {
+            let before = match self.names.routes.get(at) {
+                Some(name) => routes.get(&**name).and_then(|route| former.routes.get(*route)),
+                None => former.routes.last(),
+            };
+            let Some(before) = before else { continue };
+            for outcome in RequestOutcome::ALL {
+                link(now.first + outcome as usize, before.first + outcome as usize);
+            }
+            // Where each rule stood on the route before.
+            let stood: HashMap<usize, usize> = before.rules.iter().copied().zip(0..).collect();
+            for (place, rule) in now.rules.iter().enumerate() {
+                let rule = self.names.rules.get(*rule).and_then(|name| rules.get(&**name));
+                let Some(stood) = rule.and_then(|rule| stood.get(rule)) else {
+                    continue;
+                };
+                for outcome in RuleOutcome::ALL {
+                    link(now.rule(place, outcome), before.rule(*stood, outcome));
+                }
+            }
+        }
+        for offset in 0..TIMES {
+            link(self.times + offset, former.times + offset);
+        }
+        predecessors.into()
+    }
+
+    /// What this policy and those before it have counted.
+    fn sum(&self, counter: usize) -> u64 {
+        self.stripes.sum(counter).wrapping_add(self.past.sum(counter))
     }
 
     /// Counts one request and what each rule said to it.
@@ -213,7 +277,7 @@ impl Metrics {
     /// Every request counter.
     pub fn requests(&self) -> impl Iterator<Item = RequestCount> + '_ {
         self.numbered().flat_map(move |(route, counters)| {
-            let of = move |outcome| self.stripes.sum(counters.first + outcome as usize);
+            let of = move |outcome| self.sum(counters.first + outcome as usize);
             RequestOutcome::ALL.into_iter().map(move |outcome| RequestCount {
                 route,
                 outcome,
@@ -226,7 +290,7 @@ impl Metrics {
     pub fn rules(&self) -> impl Iterator<Item = RuleCount> + '_ {
         self.numbered().flat_map(move |(route, counters)| {
             counters.rules.iter().enumerate().flat_map(move |(place, rule)| {
-                let of = move |outcome| self.stripes.sum(counters.rule(place, outcome));
+                let of = move |outcome| self.sum(counters.rule(place, outcome));
                 let count = move |outcome| RuleCount {
                     rule: *rule,
                     route,
@@ -240,8 +304,8 @@ impl Metrics {
 
     /// How long the timed decisions took.
     pub fn decision_times(&self) -> DecisionTimes {
-        let counts = std::array::from_fn(|bound| self.stripes.sum(self.times + bound));
-        let total = Duration::from_nanos(self.stripes.sum(self.times + DECISION_BOUNDS.len() + 1));
+        let counts = std::array::from_fn(|bound| self.sum(self.times + bound));
+        let total = Duration::from_nanos(self.sum(self.times + DECISION_BOUNDS.len() + 1));
         DecisionTimes { counts, total }
     }
 
@@ -263,6 +327,10 @@ impl Metrics {
             (route, counters)
         })
     }
+}
+
+fn by_name(names: &[Box<str>]) -> HashMap<&str, usize> {
+    names.iter().map(|name| &**name).zip(0..).collect()
 }
 
 impl RouteCounters {
