@@ -12,6 +12,7 @@ use sluicegate::policy::Policy;
 use crate::connection::Traffic;
 use crate::error::{BindError, RunError};
 use crate::listen::{self, Sockets};
+use crate::settings::{Published, Settings, Setup};
 use crate::shutdown::{Shutdown, Trigger, shutdown};
 use crate::worker::{LOOKUPS_MAX, Shared, on_runtime, work};
 
@@ -22,6 +23,7 @@ pub struct Gateway;
 /// A gateway that holds its addresses and serves nobody yet; clients wait in the listen queue.
 pub struct Bound {
     shared: Shared,
+    settings: Settings,
     sockets: Vec<Sockets>,
     addresses: Vec<SocketAddr>,
 }
@@ -37,29 +39,32 @@ pub struct Drained {
 impl Gateway {
     /// Takes the addresses that the policy's `gateway` listens on, once for every worker.
     ///
-    /// `limiter` decides every request; it has to be made of the same policy, since its routes name the upstreams.
+    /// `limiter` decides every request; it has to be made of the same policy, since its routes name the upstreams. From then on
+    /// another policy is put in force by [`Settings::replace`] and not by the limiter alone.
     ///
     /// # Errors
     ///
     /// If the policy has no `gateway`, or the system refuses an address.
     pub fn bind(policy: &Policy, limiter: Arc<Limiter>) -> Result<Bound, BindError> {
-        let gateway = policy.gateway.clone().ok_or(BindError::NoGateway)?;
+        let gateway = policy.gateway.as_ref().ok_or(BindError::NoGateway)?;
         let workers = gateway.threads.unwrap_or_else(cores).max(1);
         let listen: Vec<_> = gateway.listen.iter().map(|listen| listen.address).collect();
         let (sockets, addresses) = listen::bind(&listen, workers)?;
+        let generation = limiter.engine().generation();
+        let published = Arc::new(Published::new(Setup::new(policy, gateway, generation)));
+        let settings = Settings::new(gateway, Arc::clone(&published), Arc::clone(&limiter));
         let shared = Shared {
-            identity: Arc::new(policy.identity.clone()),
-            routes: policy.routes.iter().map(|route| route.upstream).collect(),
+            published,
             traffic: Arc::new(Traffic::new(fitting(
                 gateway.caps.connections,
                 workers,
                 addresses.len(),
             ))),
-            gateway: Arc::new(gateway),
             limiter,
         };
         Ok(Bound {
             shared,
+            settings,
             sockets,
             addresses,
         })
@@ -75,6 +80,11 @@ impl Bound {
     /// Connections and bytes, counted while the gateway runs.
     pub fn traffic(&self) -> Arc<Traffic> {
         Arc::clone(&self.shared.traffic)
+    }
+
+    /// What may be replaced while the gateway runs.
+    pub fn settings(&self) -> Settings {
+        self.settings.clone()
     }
 
     /// Serves on one thread per worker, each named `gateway-N`, and blocks until `stop` is ordered and the drain is

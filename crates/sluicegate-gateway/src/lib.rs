@@ -10,7 +10,7 @@
 //! own; a request stays on the worker that accepted it, and in one task. What workers share is the limiter, the cap of
 //! connections and the order to stop.
 //!
-//! Read [`Gateway::bind`] and [`Bound::run`] first, then `worker`, `connection`, `door`, `forward`, `upstream`,
+//! Read [`Gateway::bind`], [`Bound::run`] and [`Settings::replace`] first, then `worker`, `connection`, `door`, `forward`, `upstream`,
 //! `uploads` for requests that are answered before they have ended, and `tunnel` for connections that leave HTTP.
 //! `docs/gateway.md` says what is removed, what is written, and which deadline and cap holds where.
 //!
@@ -46,6 +46,7 @@ mod headers;
 mod listen;
 mod problem;
 mod pulse;
+mod settings;
 mod shutdown;
 mod tunnel;
 mod uploads;
@@ -55,4 +56,5 @@ mod worker;
 pub use self::connection::Traffic;
 pub use self::error::{BindError, RunError};
 pub use self::gateway::{Bound, Drained, Gateway};
+pub use self::settings::{ReplaceError, Settings};
 pub use self::shutdown::{Shutdown, Trigger, shutdown};

@@ -28,6 +28,8 @@ pub(crate) enum Problem {
     BadAnswer,
     /// The server did not answer in time.
     AnswerLate,
+    /// Nobody knows any more what its route was: the policy that has decided it is too long gone.
+    Outlived,
 }
 
 /// Whether the connection can serve another request after the answer.
@@ -89,6 +91,11 @@ impl Problem {
                 StatusCode::GATEWAY_TIMEOUT,
                 After::Keep,
                 "the upstream server did not answer in time",
+            ),
+            Self::Outlived => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                After::Keep,
+                "the gateway was set up anew many times while this request waited",
             ),
         }
     }

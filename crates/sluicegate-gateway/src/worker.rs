@@ -1,6 +1,7 @@
 //! One worker: a thread with a runtime, listening sockets, upstream connections and deadlines of its own. The limiter,
-//! the cap of connections and the order to stop are all that it shares.
+//! the settings, the cap of connections and the order to stop are all that it shares.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -9,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate::Limiter;
-use sluicegate::policy::checked::{Gateway, Identity};
+use sluicegate::address::plain;
+use sluicegate::policy::checked::Gateway;
 use sluicegate_tower::Limit;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
@@ -17,20 +19,16 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::connection::{Place, Reception, SharedWatch, Traffic, Watch};
-use crate::forward::{Switchboard, forward};
-use crate::headers::Peer;
+use crate::forward::{Caller, Switchboards, forward};
 use crate::listen::Sockets;
 use crate::pulse::{Attendance, Beat, Pulse, Tick};
+use crate::settings::Published;
 use crate::shutdown::Shutdown;
-use crate::upstream::Upstream;
 
 /// What all workers of a gateway share.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    pub(crate) gateway: Arc<Gateway>,
-    pub(crate) identity: Arc<Identity>,
-    /// By route: the upstream that takes it, if any.
-    pub(crate) routes: Arc<[Option<usize>]>,
+    pub(crate) published: Arc<Published>,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) traffic: Arc<Traffic>,
 }
@@ -39,8 +37,8 @@ pub(crate) struct Shared {
 struct Worker {
     shared: Shared,
     pulse: Rc<Pulse<Watch>>,
-    reception: Reception,
-    switchboard: Rc<Switchboard>,
+    reception: RefCell<Rc<Reception>>,
+    switchboards: Rc<Switchboards>,
     limiter: LocalLimiter,
 }
 
@@ -102,19 +100,11 @@ pub(crate) async fn work(shared: Shared, sockets: Sockets, mut shutdown: Shutdow
 
 impl Worker {
     fn new(shared: Shared) -> Self {
-        let gateway = &*shared.gateway;
-        let pulse = Rc::new(Pulse::new(shortest(gateway)));
+        let setup = shared.published.newest();
+        let pulse = Rc::new(Pulse::new(shortest(&setup.gateway)));
         Self {
-            reception: Reception::new(gateway, &pulse),
-            switchboard: Rc::new(Switchboard {
-                routes: shared.routes.to_vec(),
-                upstreams: gateway
-                    .upstreams
-                    .iter()
-                    .map(|upstream| Upstream::new(upstream, gateway, &pulse))
-                    .collect(),
-                body_bytes_max: gateway.caps.body_bytes,
-            }),
+            reception: RefCell::new(Rc::new(Reception::new(&setup, &pulse))),
+            switchboards: Rc::new(Switchboards::new(&setup, Arc::clone(&shared.published), &pulse)),
             limiter: LocalLimiter(Rc::new(Arc::clone(&shared.limiter))),
             pulse,
             shared,
@@ -153,45 +143,61 @@ impl Worker {
     /// by one waiting connection for each listening socket at most.
     async fn receive(self: &Rc<Self>, stream: TcpStream, address: IpAddr) {
         let place = self.shared.traffic.place().await;
-        let attendance = self.reception.attend();
+        let reception = self.reception();
+        let attendance = reception.attend();
         let worker = Rc::clone(self);
-        tokio::task::spawn_local(async move { worker.serve(stream, address, place, attendance).await });
+        tokio::task::spawn_local(async move { worker.serve(&reception, stream, address, place, attendance).await });
     }
 
-    async fn serve(&self, stream: TcpStream, address: IpAddr, place: Place, attendance: Attendance<Watch>) {
+    /// How connections are served now, by the policy that was published last.
+    fn reception(&self) -> Rc<Reception> {
+        let mut reception = self.reception.borrow_mut();
+        let setup = self.shared.published.newest();
+        if reception.generation() != setup.generation {
+            *reception = Rc::new(reception.renewed(&setup));
+        }
+        Rc::clone(&reception)
+    }
+
+    async fn serve(
+        &self,
+        reception: &Reception,
+        stream: TcpStream,
+        address: IpAddr,
+        place: Place,
+        attendance: Attendance<Watch>,
+    ) {
         // An answer's end must not wait for the client to acknowledge its beginning.
         if stream.set_nodelay(true).is_err() {
             // Whoever is gone already needs no service.
             return;
         }
-        let peer = Rc::new(Peer::new(address, &self.shared.identity));
-        let address = peer.address();
+        let address = plain(address);
+        let caller = Rc::new(Caller::new(address));
         let service = |watch: SharedWatch| {
-            let switchboard = Rc::clone(&self.switchboard);
+            let switchboards = Rc::clone(&self.switchboards);
             let inner = tower::service_fn(move |admit| {
-                forward(Rc::clone(&switchboard), Rc::clone(&watch), Rc::clone(&peer), admit)
+                forward(Rc::clone(&switchboards), Rc::clone(&watch), Rc::clone(&caller), admit)
             });
             Limit::for_peer(self.limiter.clone(), address, inner)
         };
-        self.reception.serve(stream, place.take(), attendance, service).await;
+        reception.serve(stream, place.take(), attendance, service).await;
     }
 
     /// One beat's side work: upstream connections that are no longer worth keeping.
     fn tend(&self, now: Tick) -> Beat {
-        let mut next = Beat::Rest;
-        for upstream in &self.switchboard.upstreams {
-            if upstream.tend(now) {
-                next = Beat::Go;
-            }
+        if self.switchboards.tend(now) {
+            Beat::Go
+        } else {
+            Beat::Rest
         }
-        next
     }
 
     /// Lets requests under way end, up to the deadline; gives back how many did not.
     async fn drain(&self, accepting: Vec<JoinHandle<()>>) -> usize {
         // Before the queue is emptied: those in it wait for places that others have to leave.
-        self.reception.drain();
-        let drained = timeout(self.shared.gateway.deadlines.drain, async {
+        self.reception.borrow().drain();
+        let drained = timeout(self.shared.published.newest().gateway.deadlines.drain, async {
             for listener in accepting {
                 // A listener that panicked accepts no more either.
                 let _ = listener.await;

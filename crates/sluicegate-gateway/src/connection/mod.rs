@@ -29,6 +29,7 @@ use crate::body::RequestBody;
 use crate::door::{Caps as DoorCaps, Door};
 use crate::problem::HEAD_LATE;
 use crate::pulse::{Attendance, Pulse};
+use crate::settings::Setup;
 use crate::tunnel::{Mouth, tunnel};
 
 /// How connections of one worker are served.
@@ -38,10 +39,12 @@ pub(crate) struct Reception {
     pulse: Rc<Pulse<Watch>>,
     spans: Spans,
     draining: Cell<bool>,
+    generation: u32,
 }
 
 impl Reception {
-    pub(crate) fn new(gateway: &sluicegate::policy::checked::Gateway, pulse: &Rc<Pulse<Watch>>) -> Self {
+    pub(crate) fn new(setup: &Setup, pulse: &Rc<Pulse<Watch>>) -> Self {
+        let gateway = &setup.gateway;
         let caps = &gateway.caps;
         let mut http = http1::Builder::new();
         // Deadlines are the watch's affair: hyper's own would make and drop a timer for each request.
@@ -60,7 +63,20 @@ impl Reception {
             pulse: Rc::clone(pulse),
             spans: Spans::new(&gateway.deadlines, pulse),
             draining: Cell::new(false),
+            generation: setup.generation,
         }
+    }
+
+    /// Which policy's caps and deadlines these are.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The same reception by another policy.
+    pub(crate) fn renewed(&self, setup: &Setup) -> Self {
+        let renewed = Self::new(setup, &self.pulse);
+        renewed.draining.set(self.draining.get());
+        renewed
     }
 
     /// Counts a new connection in, at once: a drain waits for all that attend.

@@ -14,9 +14,8 @@ pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Who holds the other end of a client connection, as upstreams will read it; made once for each connection.
+/// Who holds the other end of a client connection, as upstreams will read it.
 pub(crate) struct Peer {
-    address: IpAddr,
     trust: Trust,
     /// Which of the two headers is written; the other is removed.
     style: ForwardedHeader,
@@ -46,16 +45,10 @@ impl Peer {
             (ForwardedHeader::Forwarded, IpAddr::V6(address)) => format!("for=\"[{address}]\""),
         };
         Self {
-            address,
             trust: if trusted { Trust::Believed } else { Trust::Ignored },
             style,
             element: HeaderValue::try_from(text).expect("an address is written in visible ASCII"),
         }
-    }
-
-    /// The socket's other end.
-    pub(crate) fn address(&self) -> IpAddr {
-        self.address
     }
 }
 

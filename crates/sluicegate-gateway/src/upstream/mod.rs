@@ -30,20 +30,23 @@ use crate::pulse::{Pulse, Tick, Ticks};
 
 /// A named set of servers that answer the same requests.
 pub(crate) struct Upstream {
+    name: String,
     servers: Vec<Rc<Server>>,
-    turns: Turns,
+    turns: Rc<Turns>,
     connect: Duration,
 }
 
 /// One server, and the connections to it that wait for work.
 pub(crate) struct Server {
+    authority: Authority,
+    weight: u16,
     address: Address,
     /// When it may be tried again, after it could not be reached.
     rests_until: Cell<Option<Tick>>,
     rest: Ticks,
     idle: RefCell<Vec<Idle>>,
-    idle_max: usize,
-    idle_for: Ticks,
+    idle_max: Cell<usize>,
+    idle_for: Cell<Ticks>,
 }
 
 struct Idle {
@@ -59,22 +62,59 @@ enum Address {
 }
 
 impl Upstream {
-    pub(crate) fn new(upstream: &checked::Upstream, gateway: &checked::Gateway, pulse: &Rc<Pulse<Watch>>) -> Self {
+    /// Goes on with the connections to those servers of `former` that are named again, and, where all of them are, with their turns.
+    pub(crate) fn new(
+        upstream: &checked::Upstream,
+        gateway: &checked::Gateway,
+        former: Option<&Self>,
+        pulse: &Rc<Pulse<Watch>>,
+    ) -> Self {
+        let mut left: Vec<Rc<Server>> = former.map(|former| former.servers.clone()).unwrap_or_default();
         let server = |server: &checked::Server| {
-            Rc::new(Server {
-                address: Address::new(&server.authority, pulse),
-                rests_until: Cell::new(None),
-                rest: pulse.ticks(REST_AFTER_FAILURE),
-                idle: RefCell::new(Vec::new()),
-                idle_max: gateway.caps.idle_per_server,
-                idle_for: pulse.ticks(gateway.deadlines.upstream_idle),
-            })
+            let same = left
+                .iter()
+                .position(|former| (&former.authority, former.weight) == (&server.authority, server.weight));
+            match same {
+                Some(place) => left.remove(place),
+                None => Rc::new(Server::new(server, pulse)),
+            }
         };
+        let servers: Vec<_> = upstream.servers.iter().map(server).collect();
+        let turns = former.filter(|former| former.has_servers(&servers)).map_or_else(
+            || Rc::new(Turns::new(upstream.servers.iter().map(|server| server.weight))),
+            |former| Rc::clone(&former.turns),
+        );
         Self {
-            servers: upstream.servers.iter().map(server).collect(),
-            turns: Turns::new(upstream.servers.iter().map(|server| server.weight)),
+            name: upstream.name.clone(),
+            servers,
+            turns,
             connect: gateway.deadlines.connect,
         }
+    }
+
+    /// Keeps connections for later requests, as `gateway` says; until then a new server keeps none.
+    pub(crate) fn keep_idle(&self, gateway: &checked::Gateway, pulse: &Pulse<Watch>) {
+        for server in &self.servers {
+            server.idle_max.set(gateway.caps.idle_per_server);
+            server.idle_for.set(pulse.ticks(gateway.deadlines.upstream_idle));
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Rc<Server>> {
+        self.servers.iter()
+    }
+
+    fn has_servers(&self, servers: &[Rc<Server>]) -> bool {
+        self.servers.len() == servers.len()
+            && self
+                .servers
+                .iter()
+                .zip(servers)
+                .all(|(ours, theirs)| Rc::ptr_eq(ours, theirs))
     }
 
     /// Sends the request to the server whose turn it is, or to another one as long as nothing of it was sent; each
@@ -152,6 +192,25 @@ impl Upstream {
 }
 
 impl Server {
+    fn new(server: &checked::Server, pulse: &Rc<Pulse<Watch>>) -> Self {
+        Self {
+            authority: server.authority.clone(),
+            weight: server.weight,
+            address: Address::new(&server.authority, pulse),
+            rests_until: Cell::new(None),
+            rest: pulse.ticks(REST_AFTER_FAILURE),
+            idle: RefCell::new(Vec::new()),
+            idle_max: Cell::new(0),
+            idle_for: Cell::new(pulse.ticks(Duration::ZERO)),
+        }
+    }
+
+    /// Keeps no connection any more: the policy names it no longer. Requests that were decided before are still sent to it.
+    pub(crate) fn retire(&self) {
+        self.idle_max.set(0);
+        self.idle.borrow_mut().clear();
+    }
+
     /// The connection that was used last: the least likely to have been closed meanwhile.
     #[inline]
     fn idle_link(&self) -> Option<Box<Link>> {
@@ -181,10 +240,10 @@ impl Server {
     #[inline]
     pub(crate) fn keep(&self, link: Box<Link>, now: Tick) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.idle_max {
+        if idle.len() < self.idle_max.get() {
             idle.push(Idle {
                 link,
-                until: now.after(self.idle_for),
+                until: now.after(self.idle_for.get()),
             });
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use sluicegate::policy::Policy;
 use sluicegate::{Limiter, Secret, SystemClock};
-use sluicegate_gateway::{Drained, Gateway, RunError, Traffic, Trigger, shutdown};
+use sluicegate_gateway::{Drained, Gateway, RunError, Settings, Traffic, Trigger, shutdown};
 use sluicegate_testkit::upstream::{Message, ReadBody, Upstream};
 
 /// A bound far above anything a healthy gateway needs: whoever reaches it hangs.
@@ -23,6 +23,7 @@ pub struct Running {
     pub address: SocketAddr,
     pub traffic: Arc<Traffic>,
     pub limiter: Arc<Limiter>,
+    pub settings: Settings,
     trigger: Option<Trigger>,
     thread: Option<JoinHandle<Result<Drained, RunError>>>,
 }
@@ -36,13 +37,7 @@ pub fn gateway(lines: &str) -> Running {
 /// As [`gateway`], with more of the policy behind.
 #[track_caller]
 pub fn gateway_with(lines: &str, rest: &str) -> Running {
-    let mut text = String::from("version: 1\nadmin: { listen: off }\nstate: { memory: 1MiB }\ngateway:\n");
-    text.push_str("  listen: 127.0.0.1:0\n");
-    for line in lines.lines() {
-        writeln!(text, "  {line}").unwrap();
-    }
-    text.push_str(rest);
-    let (policy, _) = Policy::parse("test", &text).unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
+    let policy = policy(lines, rest);
     let limiter = Limiter::new(&policy, &Secret::from_bytes([7; 32]), SystemClock::new()).unwrap();
     let limiter = Arc::new(limiter);
     let bound = Gateway::bind(&policy, Arc::clone(&limiter)).unwrap();
@@ -51,9 +46,23 @@ pub fn gateway_with(lines: &str, rest: &str) -> Running {
         address: bound.addresses()[0],
         traffic: bound.traffic(),
         limiter,
+        settings: bound.settings(),
         trigger: Some(trigger),
         thread: Some(std::thread::spawn(move || bound.run(stop))),
     }
+}
+
+/// The policy that [`gateway_with`] runs by.
+#[track_caller]
+pub fn policy(lines: &str, rest: &str) -> Policy {
+    let mut text = String::from("version: 1\nadmin: { listen: off }\nstate: { memory: 1MiB }\ngateway:\n");
+    text.push_str("  listen: 127.0.0.1:0\n");
+    for line in lines.lines() {
+        writeln!(text, "  {line}").unwrap();
+    }
+    text.push_str(rest);
+    let (policy, _) = Policy::parse("test", &text).unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
+    policy
 }
 
 /// A gateway in front of `upstreams`' one set of servers.

@@ -28,6 +28,18 @@ pub struct FieldFault {
     pub remedy: String,
 }
 
+impl FieldFault {
+    /// That a running process cannot take over what it now says; `how` it differs, such as "has changed".
+    pub fn needs_restart(field: &'static [&'static str], how: &str) -> Self {
+        Self {
+            field,
+            problem: format!("{how}, which needs a restart"),
+            remedy: "restart to use it, or put it back as it was; nothing of the file is in force until then"
+                .to_owned(),
+        }
+    }
+}
+
 impl PolicyText {
     /// Reads a file, once; at most a byte more than [`FILE_BYTES_MAX`].
     ///

@@ -1,0 +1,156 @@
+//! What the gateway takes from a policy, and how another policy's settings take their place.
+//!
+//! A request is decided by one policy, whose number it carries, and that policy has numbered its route. So the settings of a policy are
+//! published before the first request is decided by it, and kept for those that were decided and are still to be forwarded.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use sluicegate::policy::checked::{self, Identity};
+use sluicegate::policy::{FieldFault, Policy};
+use sluicegate::{Limiter, LimiterError};
+
+/// The settings of a gateway, to be replaced while it runs. Clones are of the same gateway.
+#[derive(Clone)]
+pub struct Settings {
+    published: Arc<Published>,
+    limiter: Arc<Limiter>,
+    threads: Option<usize>,
+    listen: Arc<[SocketAddr]>,
+    connections: usize,
+}
+
+/// Why a running gateway does not take a policy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplaceError {
+    /// It asks for what only a start can give.
+    #[error("{} fields of the policy cannot change without a restart", .0.len())]
+    NeedsRestart(Vec<FieldFault>),
+    /// It cannot be put to work.
+    #[error(transparent)]
+    Limiter(#[from] LimiterError),
+}
+
+impl Settings {
+    pub(crate) fn new(gateway: &checked::Gateway, published: Arc<Published>, limiter: Arc<Limiter>) -> Self {
+        Self {
+            published,
+            limiter,
+            threads: gateway.threads,
+            listen: addresses(gateway).collect(),
+            connections: gateway.caps.connections,
+        }
+    }
+
+    /// What in `policy` a running gateway cannot take over: where it listens, its threads, and its cap of connections.
+    pub fn needing_restart(&self, policy: &Policy) -> Vec<FieldFault> {
+        let Some(gateway) = &policy.gateway else {
+            return vec![FieldFault::needs_restart(&["gateway"], "is gone")];
+        };
+        let mut found = Vec::new();
+        if !addresses(gateway).eq(self.listen.iter().copied()) {
+            found.push(FieldFault::needs_restart(&["gateway", "listen"], "has changed"));
+        }
+        if gateway.threads != self.threads {
+            found.push(FieldFault::needs_restart(&["gateway", "threads"], "has changed"));
+        }
+        if gateway.caps.connections != self.connections {
+            found.push(FieldFault::needs_restart(
+                &["gateway", "caps", "connections"],
+                "has changed",
+            ));
+        }
+        found
+    }
+
+    /// Puts another policy in force, in the limiter and in every worker: a request is forwarded by the routes and servers of the
+    /// policy that has decided it. Servers that stay keep their connections; to those that are gone, requests under way are
+    /// finished. Connections keep the caps and deadlines by which they were accepted.
+    ///
+    /// Takes as long as [`Limiter::replace`], in the caller's thread and beside the traffic.
+    ///
+    /// # Errors
+    ///
+    /// If the policy needs a restart or cannot be put to work. Nothing has changed then.
+    pub fn replace(&self, policy: &Policy) -> Result<(), ReplaceError> {
+        let found = self.needing_restart(policy);
+        let (Some(gateway), true) = (&policy.gateway, found.is_empty()) else {
+            return Err(ReplaceError::NeedsRestart(found));
+        };
+        let publish = |generation| self.published.add(Setup::new(policy, gateway, generation));
+        Ok(self.limiter.replace_after(policy, publish)?)
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("generation", &self.published.newest().generation)
+            .finish_non_exhaustive()
+    }
+}
+
+fn addresses(gateway: &checked::Gateway) -> impl Iterator<Item = SocketAddr> {
+    gateway.listen.iter().map(|listen| listen.address)
+}
+
+/// What the gateway takes from one policy.
+pub(crate) struct Setup {
+    /// The policy's number in the limiter.
+    pub(crate) generation: u32,
+    pub(crate) gateway: checked::Gateway,
+    pub(crate) identity: Identity,
+    /// By route: the upstream that takes it, if any.
+    pub(crate) routes: Box<[Option<usize>]>,
+}
+
+impl Setup {
+    pub(crate) fn new(policy: &Policy, gateway: &checked::Gateway, generation: u32) -> Self {
+        Self {
+            generation,
+            gateway: gateway.clone(),
+            identity: policy.identity.clone(),
+            routes: policy.routes.iter().map(|route| route.upstream).collect(),
+        }
+    }
+}
+
+/// The setups of the last policies, the newest first.
+pub(crate) struct Published(ArcSwap<VecDeque<Arc<Setup>>>);
+
+impl Published {
+    pub(crate) fn new(first: Setup) -> Self {
+        Self(ArcSwap::from_pointee(VecDeque::from([Arc::new(first)])))
+    }
+
+    /// Called by one thread at a time: the limiter puts one policy in force after another.
+    fn add(&self, setup: Setup) {
+        let mut setups = VecDeque::clone(&self.0.load());
+        setups.truncate(SETUPS_MAX - 1);
+        setups.push_front(Arc::new(setup));
+        self.0.store(Arc::new(setups));
+    }
+
+    pub(crate) fn newest(&self) -> Arc<Setup> {
+        Arc::clone(
+            self.0
+                .load()
+                .front()
+                .expect("there is one from the start, and none is taken away without another"),
+        )
+    }
+
+    /// `None` for a policy that has been replaced too often since.
+    pub(crate) fn of(&self, generation: u32) -> Option<Arc<Setup>> {
+        let setups = self.0.load();
+        setups.iter().find(|setup| setup.generation == generation).cloned()
+    }
+}
+
+/// Setups that are kept. A request that waits, for its place in a queue or for its body, can outlive the policy that has decided it
+/// by seconds; whoever replaces policies more often than twice a second for half a minute makes it fail with 503.
+const SETUPS_MAX: usize = 64;
