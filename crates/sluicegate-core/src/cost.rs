@@ -102,4 +102,16 @@ mod tests {
             assert_eq!(Cost::parse(text), Err(CostFault::TooLarge), "{text}");
         }
     }
+
+    #[test]
+    fn a_fault_says_what_is_wrong_and_nothing_of_the_text() {
+        for (text, said) in [
+            ("", "a cost is missing"),
+            ("secret", "the cost is not a whole number"),
+            ("99999999999999999999", "the cost is too large"),
+        ] {
+            let fault = Cost::parse(text).expect_err("no cost");
+            assert_eq!(alloc::string::ToString::to_string(&fault), said);
+        }
+    }
 }

@@ -138,3 +138,62 @@ const fn ratio_up_to_one(numerator: u128, denominator: u64) -> (u64, u32) {
     // At most 2⁶³, since scaled ≤ denominator.
     ((scaled << 63).div_ceil(denominator as u128) as u64, shift)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scales with ticks of 1 ns, a little more, and some seconds.
+    fn scales() -> [TickScale; 3] {
+        [
+            TickScale::new(1, 1_000_000_000, 1_000_000_000),
+            TickScale::new(3, 1_000_000_000, 333_333_333),
+            TickScale::new(1, 10_000_000_000, 2),
+        ]
+    }
+
+    const NANOS: [u64; 7] = [0, 1, 2, 999_999_999, 5_000_000_000, 10_000_000_001, 1 << 61];
+
+    #[test]
+    fn a_scale_given_away_as_numbers_says_the_same() {
+        for scale in scales() {
+            let (factor, shift) = scale.to_parts();
+            for now in NANOS.map(Timestamp::from_nanos) {
+                assert_eq!(TickScale::tick_by(factor, shift, now), scale.tick(now));
+            }
+        }
+        assert_eq!(TickScale::tick_by(0, 0, Timestamp::MAX), Tick(0));
+    }
+
+    #[test]
+    fn a_tick_rounded_up_is_the_first_that_has_not_begun_before() {
+        for scale in scales() {
+            for now in NANOS.map(Timestamp::from_nanos) {
+                let (Tick(begun), Tick(up)) = (scale.tick(now), scale.tick_up(now));
+                let begins_now = scale.first_nano(begun) == now.as_nanos();
+                assert_eq!(up, if begins_now { begun } else { begun + 1 });
+            }
+        }
+    }
+
+    #[test]
+    fn a_span_is_the_shortest_that_is_long_enough_whenever_it_begins() {
+        for scale in scales() {
+            for ticks in [0, 1, 7, 1_000_000] {
+                let span = scale.span(ticks);
+                for now in NANOS.map(Timestamp::from_nanos) {
+                    let Tick(passed) = scale.tick(now.saturating_add(span));
+                    assert!(passed - scale.tick(now).0 >= ticks);
+                }
+                // From the start of the clock a nanosecond less than one tick less is not enough.
+                let less = span
+                    .saturating_sub(scale.span(1))
+                    .saturating_sub(Duration::from_nanos(1));
+                let Tick(passed) = scale.tick(Timestamp::ZERO.saturating_add(less));
+                assert!(ticks == 0 || passed < ticks, "{span:?} for {ticks} ticks");
+            }
+        }
+        let [_, _, coarse] = scales();
+        assert_eq!(coarse.span(u64::MAX), Duration::MAX);
+    }
+}
