@@ -10,10 +10,14 @@
 //! * A key's cell is made only under the stripe lock of its tag, after both groups were searched: so there is never a
 //!   second one.
 //!
-//! One case is left to chance. A thread reads a cell's tag and state and is then suspended; meanwhile the cell goes idle, is
-//! taken over, and the new owner's state comes to equal, to the nanosecond, what was read. Within one bucket that cannot be (a
-//! later owner's TAT is later than an idle one); across buckets, whose ticks differ, it takes a coincidence of 1 in 10¹⁸ in
-//! the nanoseconds of a suspended swap, and would charge one request to the wrong key once.
+//! A thread may read a cell's tag and state and then be suspended; meanwhile the cell goes idle, is taken over, and the new
+//! owner's state comes to equal what was read. Of permits, whose states are a few small numbers, and of queues, which go back to what
+//! they were when somebody leaves, that must be expected: so whoever changes one looks at the tag once more, and takes the change
+//! back if it met another's state. A cell that is freed has a state that no key ever has.
+//!
+//! Of token buckets it is left to chance. Within one bucket it cannot be (a later owner's TAT is later than an idle one);
+//! across buckets, whose ticks differ, it takes a coincidence of 1 in 10¹⁸ in the nanoseconds of a suspended swap, and would
+//! charge one request to the wrong key once.
 
 use sluicegate_core::Timestamp;
 
@@ -26,6 +30,10 @@ const WORDS: usize = 2;
 
 /// The state of a cell that is changing its owner. No algorithm's state reaches it: those stay below 2⁶³.
 const CLAIMED: u64 = u64::MAX;
+
+/// The state of a cell that is nobody's, once it has been somebody's: whoever read zero while it was their key's does not
+/// take it for that.
+const FREED: u64 = u64::MAX - 1;
 
 /// All small cells.
 pub(super) type SmallCells = Groups<WORDS>;
@@ -75,6 +83,52 @@ impl<'a> Cell<'a> {
             Err(_) => Swap::Lost,
         }
     }
+
+    /// As [`Self::swap`], for algorithms whose states come back: the same few permits are held again and again, and a place in a queue
+    /// that is given back leaves what was there before. So the cell may have gone to another key meanwhile and have come to
+    /// the state that was read. A charge that met another key's is taken back, as one that was lost.
+    ///
+    /// A charge keeps the cell from going to anyone else while the tag is looked at. What gives back has no need to look, and must not:
+    /// as long as something is held the cell is its key's, and right afterwards it may be anyone's.
+    ///
+    /// `counts` says that the state is a number of permits: those that were added by mistake can be taken out from under
+    /// others. Elsewhere, who was charged since keeps what was said to them.
+    #[inline]
+    pub(super) fn swap_of(self, tag: Tag, old: u64, new: u64, counts: bool) -> Swap {
+        // Acquire pairs with the release of a new owner's state in `Claimed::give`, of which `old` may be a later one: the tag
+        // below is then the new owner's.
+        let swapped = self
+            .state()
+            .compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed);
+        match swapped {
+            Err(_) => Swap::Lost,
+            Ok(_) if new < old || self.tag().load(Ordering::Relaxed) == tag.0 => Swap::Done,
+            Ok(_) => {
+                self.take_back(old, new, counts);
+                Swap::Lost
+            }
+        }
+    }
+
+    #[cold]
+    fn take_back(self, old: u64, new: u64, counts: bool) {
+        let mut backoff = Backoff::new();
+        let (mut seen, mut back) = (new, old);
+        while let Err(other) = self
+            .state()
+            .compare_exchange(seen, back, Ordering::Relaxed, Ordering::Relaxed)
+        {
+            if !counts || other == FREED {
+                return;
+            }
+            if other == CLAIMED {
+                // It goes to its bucket's successor, with what it has.
+                backoff.wait();
+                continue;
+            }
+            (seen, back) = (other, other.saturating_sub(new.saturating_sub(old)));
+        }
+    }
 }
 
 /// What a search for a key's cell under its stripe lock found.
@@ -102,7 +156,7 @@ impl Claimed<'_> {
 
     /// Gives the cell to nobody.
     pub(super) fn free(self) {
-        self.give(Tag::EMPTY, 0);
+        self.give(Tag::EMPTY, FREED);
     }
 }
 
@@ -201,12 +255,21 @@ impl SmallCells {
         }
     }
 
-    /// The tags and states of one group's cells that belong to somebody and are not changing their owner.
+    /// The tags and states of one group's cells that belong to somebody, once they are not changing their owner.
     pub(super) fn states(&self, group: usize) -> impl Iterator<Item = (Tag, u64)> {
         self.group(group).iter().filter_map(|words| {
-            let tag = Tag(words[0].load(Ordering::Acquire));
-            let state = Cell { words }.read(tag)?;
-            (tag != Tag::EMPTY).then_some((tag, state))
+            let mut backoff = Backoff::new();
+            loop {
+                let tag = Tag(words[0].load(Ordering::Acquire));
+                if tag == Tag::EMPTY {
+                    return None;
+                }
+                if let Some(state) = (Cell { words }).read(tag) {
+                    return Some((tag, state));
+                }
+                // Whoever is at it may as well leave it as it was.
+                backoff.wait();
+            }
         })
     }
 }
