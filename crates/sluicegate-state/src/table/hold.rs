@@ -9,6 +9,7 @@ use sluicegate_core::{Cost, RuleId, Timestamp};
 use super::bucket::Bucket;
 use super::kept::Act;
 use super::reach::{Place, Target};
+use super::take::WhenRefused;
 use super::{Key, Table};
 
 /// Most charges of one request that are held until its end: one each for streams, tokens and failures, and one to spare. They are kept
@@ -35,6 +36,7 @@ pub struct Holding {
     pub(super) place: Place,
     pub(super) cost: Cost,
     pub(super) hold: Hold,
+    pub(super) when_refused: WhenRefused,
     pub(super) charged_at: Timestamp,
     /// A small cell's state before and after the charge.
     pub(super) before: u64,
@@ -60,6 +62,11 @@ impl Holding {
     /// Whether it is a permit rather than a reservation.
     pub fn is_permit(&self) -> bool {
         matches!(self.bucket.meter(), Meter::Word(WordMeter::Concurrency(_)))
+    }
+
+    /// Whether it stays charged when a later phase refuses the request.
+    pub fn is_penalty(&self) -> bool {
+        self.when_refused == WhenRefused::Charge
     }
 
     fn target(&self, now: Timestamp) -> Target<'_> {
@@ -171,7 +178,12 @@ impl Table {
                 charged_at: holding.charged_at,
             }
         };
-        let _ = self.mend_state(holding.target(now), holding.place, what);
+        let mended = self.mend_state(holding.target(now), holding.place, what);
+        if mended.is_none() && actual > holding.cost && !holding.is_permit() {
+            // A reservation of nothing made no cell, and the cell of a window that is over may be gone; what has to be paid on top
+            // is charged all the same.
+            let _ = self.charge_state(holding.target(now), what);
+        }
         holding.bucket.line().release(holding.cost);
     }
 

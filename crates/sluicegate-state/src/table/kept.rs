@@ -54,6 +54,7 @@ impl Act {
     pub(super) const fn as_question(self) -> Self {
         match self {
             Self::Charge(demand) => Self::Ask(demand),
+            Self::Penalize(_) | Self::Settle { .. } => Self::Ask(Demand::of(Cost::ZERO)),
             other => other,
         }
     }

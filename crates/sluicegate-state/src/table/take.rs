@@ -234,14 +234,16 @@ impl Table {
     ///
     /// All places are taken for the longest wait that was seen beforehand, so there is something to do only if another request
     /// joined one of the queues in between.
-    fn align(&self, made: &mut [Made<'_, '_>], delay: &mut Duration, now: Timestamp) -> bool {
+    fn align(&self, made: &mut ArrayVec<Made<'_, '_>, RULES_MAX>, delay: &mut Duration, now: Timestamp) -> bool {
         for _ in 0..ALIGN_ROUNDS_MAX {
-            let Some(early) = made
-                .iter_mut()
-                .find(|one| one.charge.queues() && one.standing.delay() < *delay)
+            let Some(index) = made
+                .iter()
+                .position(|one| one.charge.queues() && one.standing.delay() < *delay)
             else {
                 return true;
             };
+            // Taken out, so that it is not withdrawn a second time: whoever joined meanwhile may stand in the very same place.
+            let early = made.remove(index);
             // The place taken before is free again, unless somebody stands behind it: then it stays empty.
             self.withdraw(&early.holding(now), now);
             let again = self.make(early.charge, *delay, now);
@@ -249,7 +251,7 @@ impl Table {
                 return false;
             }
             *delay = (*delay).max(again.standing.delay());
-            *early = again;
+            made.insert(index, again);
         }
         made.iter()
             .all(|one| !one.charge.queues() || one.standing.delay() >= *delay)
@@ -269,10 +271,11 @@ impl Table {
         for charge in charges {
             let one = match charge.mode {
                 Mode::Enforced => made.next_if(|one| std::ptr::eq(one.charge, charge)),
+                Mode::Shadow if charge.is_charged_by_another(charges) => None,
                 Mode::Shadow => Some(self.make(charge, Duration::ZERO, now)),
             };
             let Some(one) = one else {
-                // Charged by a stricter limit of the same bucket.
+                // Charged by another rule of the same bucket.
                 report.push(charge.state(&self.look(charge, Cost::ZERO, now)));
                 continue;
             };
@@ -282,7 +285,7 @@ impl Table {
             }
             if charge.hold == Hold::UntilTheEnd {
                 takings.hold(one.holding(now));
-            } else if (!delay.is_zero() || takings.is_tentative()) && charge.mode == Mode::Enforced {
+            } else if !delay.is_zero() || takings.is_tentative() {
                 takings.queue(one.holding(now));
             }
         }
@@ -360,20 +363,18 @@ impl<'b> Charge<'b> {
             && matches!(self.bucket.meter(), Meter::Word(WordMeter::TokenBucket(_)))
     }
 
-    /// Whether the request has to stand in a queue for it.
+    /// Whether the request has to stand in a queue for it. Who asks for nothing takes no place.
     fn queues(&self) -> bool {
-        matches!(self.meter(), Meter::Word(WordMeter::LeakyBucket(_)))
+        self.cost > Cost::ZERO && matches!(self.meter(), Meter::Word(WordMeter::LeakyBucket(_)))
     }
 
-    /// Whether another enforced charge of the request draws from the same cell by a stricter limit: two that do, charge once.
+    /// Whether another charge of the request draws from the same cell and goes before this one: of two that do only one is
+    /// made, an enforced one rather than one in shadow mode, and of two alike the one by the stricter limit.
     fn is_charged_by_another(&self, charges: &[Charge<'_>]) -> bool {
-        self.bucket.is_shared()
-            && charges.iter().any(|other| {
-                other.mode == Mode::Enforced
-                    && Arc::ptr_eq(other.bucket, self.bucket)
-                    && other.key == self.key
-                    && (other.meter, other.rule) < (self.meter, self.rule)
-            })
+        let rank = |charge: &Charge<'_>| (charge.mode == Mode::Shadow, charge.meter, charge.rule);
+        charges
+            .iter()
+            .any(|other| Arc::ptr_eq(other.bucket, self.bucket) && other.key == self.key && rank(other) < rank(self))
     }
 
     fn state(&self, standing: &Standing<'_>) -> RuleState {
@@ -398,6 +399,11 @@ impl Made<'_, '_> {
             place: self.standing.place(),
             cost: self.charge.cost,
             hold: self.charge.hold,
+            // A shadow rule knows no penalties.
+            when_refused: match self.charge.mode {
+                Mode::Enforced => self.charge.when_refused,
+                Mode::Shadow => WhenRefused::Nothing,
+            },
             charged_at,
             before: self.before,
             written: self.written,
