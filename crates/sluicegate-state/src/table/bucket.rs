@@ -228,11 +228,6 @@ impl Bucket {
         }
     }
 
-    /// Whether rules with different limits draw from it.
-    pub const fn is_shared(&self) -> bool {
-        !self.laxer.is_empty()
-    }
-
     /// The limit of the overflow cell; `None` where the overflow is closed.
     pub const fn overflow_meter(&self) -> Option<&Meter> {
         self.overflow.as_ref()
@@ -301,6 +296,22 @@ impl Bucket {
             return None;
         }
         lock(&self.predecessor).clone()
+    }
+
+    /// All whose cells this one may still have to take over: more than one, where buckets were replaced twice without a sweep.
+    pub(super) fn predecessors(&self) -> impl Iterator<Item = Arc<Bucket>> {
+        std::iter::successors(self.predecessor(), |bucket| bucket.predecessor())
+    }
+
+    /// What goes on with this bucket's state now, at the end of its line; `None` for a bucket in force.
+    pub(super) fn heir(&self) -> Option<&Successor> {
+        let mut heir = self.successor()?;
+        while let Successor::Bucket(next) = heir
+            && let Some(further) = next.successor()
+        {
+            heir = further;
+        }
+        Some(heir)
     }
 
     pub(super) fn forget_predecessor(&self) {

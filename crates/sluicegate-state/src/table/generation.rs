@@ -12,7 +12,7 @@ use arrayvec::ArrayVec;
 use sluicegate_core::Timestamp;
 use sluicegate_core::algorithm::{Meter, Storage, Wide};
 
-use super::bucket::{BUCKETS_MAX, Bucket, BucketId, BucketSpec, MOVED, OwnCell, Successor};
+use super::bucket::{BUCKETS_MAX, Bucket, BucketId, BucketSpec, MOVED, OwnCell, Successor, UNSEEN};
 use super::wide::State;
 use super::{BucketIdentity, SHARED_FILL_EIGHTHS, Table, TableError};
 use crate::atomics::{MutexGuard, Ordering, lock};
@@ -81,9 +81,12 @@ impl Table {
                     .predecessor()
                     .is_some_and(|predecessor| Arc::ptr_eq(&predecessor, &bucket))
             });
-            match successor {
-                Some(successor) => self.hand_over(&bucket, successor, now),
-                None => bucket.replace(Successor::Nobody),
+            if let Some(successor) = successor {
+                self.hand_over(&bucket, successor, now);
+            } else {
+                bucket.replace(Successor::Nobody);
+                self.forget_log(&bucket.own.whole, Some(bucket.meter()));
+                self.forget_log(&bucket.own.overflow, bucket.overflow_meter());
             }
             generation.leaving.push(bucket);
         }
@@ -109,7 +112,7 @@ impl Table {
                     if let Some(bucket) = by_number.get(&tag.bucket()) {
                         let spot = bucket.spot_of(tag.hash());
                         let stripe = self.small.stripe(spot);
-                        match bucket.successor() {
+                        match bucket.heir() {
                             Some(Successor::Bucket(next)) => {
                                 self.take_over_small(bucket, next, tag.hash(), now, &stripe);
                             }
@@ -131,7 +134,7 @@ impl Table {
                     if let Some(bucket) = by_number.get(&tag.bucket()) {
                         let spot = bucket.spot_of(tag.hash());
                         let stripe = self.wide.stripe(spot);
-                        match bucket.successor() {
+                        match bucket.heir() {
                             Some(Successor::Bucket(next)) => {
                                 self.take_over_wide(bucket, next, tag.hash(), now, &stripe);
                             }
@@ -253,8 +256,22 @@ impl Table {
             .collect();
         from.replace(Successor::Bucket(Arc::clone(to)));
         drop(held);
+        if overflow.is_none_or(|(_, old, _, new)| old.storage() != new.storage()) {
+            self.forget_log(&from.own.overflow, from.overflow_meter());
+        }
         for (cell, old, new_cell, new) in of_storage(false) {
             move_small(cell, old, new_cell, new, now);
+        }
+    }
+
+    /// Gives back to the slab what a cell has there that nobody will look at any more: who holds it next finds its bucket
+    /// replaced.
+    fn forget_log(&self, cell: &OwnCell, meter: Option<&Meter>) {
+        if let Some(Meter::Log(_)) = meter {
+            let mut held = cell.wide().hold();
+            let [_, second, third] = held.state();
+            self.slab.ring(second, third).clear();
+            held.set(UNSEEN);
         }
     }
 
@@ -278,12 +295,12 @@ impl Generation {
     /// Takes back the numbers of buckets that have no cells any more, and by which nobody decides.
     fn release_numbers(&mut self) {
         let free = &mut self.free;
-        self.leaving.retain(|bucket| {
-            let is_gone = bucket.owned() == 0 && Arc::strong_count(bucket) == 1;
-            if is_gone {
-                free.push(bucket.id().number());
-            }
-            !is_gone
+        self.leaving.retain_mut(|bucket| {
+            // Only whoever has the one reference left gets in: so all that others did by it has been done.
+            let gone = Arc::get_mut(bucket).filter(|bucket| bucket.owned() == 0);
+            let number = gone.map(|bucket| bucket.id().number());
+            free.extend(number);
+            number.is_none()
         });
     }
 

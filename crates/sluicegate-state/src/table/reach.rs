@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use sluicegate_core::algorithm::{Meter, Storage};
+use sluicegate_core::algorithm::{Meter, Storage, WordMeter};
 use sluicegate_core::{KeyHash, Timestamp};
 
 use super::bucket::{Bucket, MOVED, OwnCell, Successor, UNSEEN};
+use super::groups::Tag;
 use super::kept::{Act, Acted, Kept, NoRoom, act};
 use super::small::{self, Swap};
 use super::wide::{Held, WideFound};
@@ -90,7 +91,9 @@ impl Table {
         target.bucket.count_overflow();
         match self.overflow_state(target, what) {
             Some(Ok(acted)) => (Place::Overflow, Some(acted)),
-            Some(Err(NoRoom)) | None => (Place::Closed, None),
+            Some(Err(NoRoom)) => (Place::Closed, None),
+            // The rule is gone since: nothing limits the request by it any more.
+            None => (Place::Own, on_unseen(self, target, what).ok()),
         }
     }
 
@@ -102,7 +105,7 @@ impl Table {
             Storage::Word => {
                 let cell = self.small.find_cell(spot)?;
                 while let Some(seen) = cell.read(spot.tag) {
-                    if let Some(done) = on_cell(cell, seen, target, what) {
+                    if let Some(done) = on_cell(cell, spot.tag, seen, target, what) {
                         return Some(done);
                     }
                 }
@@ -124,8 +127,9 @@ impl Table {
                 let stripe = self.small.stripe(spot);
                 first_of_line(target.bucket, |bucket| {
                     loop {
-                        let (cell, seen) = self.small.find_settled(bucket.spot(hash), &stripe)?;
-                        if let Some(done) = on_cell(cell, seen, target.of(bucket), what) {
+                        let spot = bucket.spot(hash);
+                        let (cell, seen) = self.small.find_settled(spot, &stripe)?;
+                        if let Some(done) = on_cell(cell, spot.tag, seen, target.of(bucket), what) {
                             return Some(done);
                         }
                     }
@@ -173,14 +177,14 @@ impl Table {
         if bucket.successor().is_some() {
             return Made::Replaced;
         }
-        if let Some(former) = bucket.predecessor() {
+        for former in bucket.predecessors() {
             self.take_over_small(&former, bucket, spot.tag.hash(), now, &stripe);
         }
         loop {
             match self.small.find_or_claim(spot, self.at(now), &stripe) {
                 small::Found::Cell(cell) => {
                     if let Some(seen) = cell.read(spot.tag)
-                        && let Some(done) = on_cell(cell, seen, target, what)
+                        && let Some(done) = on_cell(cell, spot.tag, seen, target, what)
                     {
                         return Made::Done(done);
                     }
@@ -213,7 +217,7 @@ impl Table {
         if bucket.successor().is_some() {
             return Made::Replaced;
         }
-        if let Some(former) = bucket.predecessor() {
+        for former in bucket.predecessors() {
             self.take_over_wide(&former, bucket, spot.tag.hash(), now, &stripe);
         }
         match self.wide.find_or_claim(spot, now, &stripe) {
@@ -283,7 +287,8 @@ impl Table {
         match meter.storage() {
             Storage::Word => {
                 let word = cell.small();
-                let mut seen = word.load(Ordering::Relaxed);
+                // Acquire pairs with the release of `MOVED`: who sees it sees what the successor's cell was given.
+                let mut seen = word.load(Ordering::Acquire);
                 loop {
                     if seen == MOVED {
                         return Own::Moved;
@@ -293,8 +298,8 @@ impl Table {
                     if state == seen {
                         return Own::Done(done);
                     }
-                    // Relaxed: the word is all that is shared.
-                    match word.compare_exchange_weak(seen, state, Ordering::Relaxed, Ordering::Relaxed) {
+                    // Relaxed: the word is all that is shared. Acquire on failure, as above.
+                    match word.compare_exchange_weak(seen, state, Ordering::Relaxed, Ordering::Acquire) {
                         Ok(_) => return Own::Done(done),
                         Err(now) => seen = now,
                     }
@@ -325,15 +330,17 @@ enum Made {
     Replaced,
 }
 
-/// Acts on a small cell that was seen in a state. `None` if somebody was faster.
+/// Acts on a small cell that was seen in a state, when it was `tag`'s. `None` if somebody was faster.
 #[inline]
-fn on_cell(cell: small::Cell<'_>, seen: u64, target: Target<'_>, what: Act) -> Option<Done> {
+fn on_cell(cell: small::Cell<'_>, tag: Tag, seen: u64, target: Target<'_>, what: Act) -> Option<Done> {
+    let meter = target.meter();
     let mut state = seen;
-    let done = act(target.meter(), Kept::Small(&mut state), target.now, what);
-    if state == seen || matches!(cell.swap(seen, state), Swap::Done) {
+    let done = act(meter, Kept::Small(&mut state), target.now, what);
+    if state == seen {
         return Some(done);
     }
-    None
+    let counts = matches!(meter, Meter::Word(WordMeter::Concurrency(_)));
+    matches!(cell.swap_of(tag, seen, state, counts), Swap::Done).then_some(done)
 }
 
 /// Acts on what a key never seen has, and keeps nothing.
