@@ -5,8 +5,12 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use sluicegate_core::{Cost, KeyHash, KeyHasher, PartKind, Secret, Timestamp};
-use sluicegate_state::{BucketIdentity, BucketSpec, Key, Memory, SMALL_CELL_BYTES, Table};
+use sluicegate_core::algorithm::{Algorithm, Meter, MeterSpec, Settle};
+use sluicegate_core::{Cost, KeyHash, KeyHasher, Mode, PartKind, Report, RuleId, Secret, Timestamp};
+use sluicegate_state::{
+    Bucket, BucketIdentity, BucketSpec, Charge, Hold, Holding, Key, ManualClock, Memory, Overflow, SMALL_CELL_BYTES,
+    Table, Taken, Takings, WhenRefused,
+};
 
 const HOUR: u64 = 3_600_000_000_000;
 
@@ -124,5 +128,312 @@ fn a_cell_that_changes_its_bucket_is_never_judged_by_the_former_ones_time() {
         for (passed, overflow) in [here, there] {
             assert!(passed || overflow);
         }
+    });
+}
+
+/// As many interleavings as differ in at most so many switches of a thread that could have gone on: nearly all faults show with
+/// two, and without a bound the models below take hours.
+const SWITCHES_MAX: usize = 3;
+
+fn model(run: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(SWITCHES_MAX);
+    builder.check(run);
+}
+
+fn meter(algorithm: Algorithm, text: &str, settle: Option<Settle>) -> Meter {
+    Meter::new(&MeterSpec {
+        algorithm,
+        limit: text.parse().expect("a limit"),
+        largest_burst: None,
+        settle,
+        epoch_at_start: 0,
+    })
+}
+
+fn spec(name: u128, meter: Meter) -> BucketSpec {
+    BucketSpec::new(BucketIdentity(name), meter, Overflow::Closed)
+}
+
+/// Two small cells and two wide ones.
+fn with(specs: impl IntoIterator<Item = BucketSpec>) -> (Arc<Table>, Vec<std::sync::Arc<Bucket>>) {
+    let memory = Memory::small(2 * SMALL_CELL_BYTES);
+    let (table, buckets) = Table::with_buckets(memory, specs).expect("a small table");
+    (Arc::new(table), buckets)
+}
+
+fn charge(bucket: &std::sync::Arc<Bucket>, number: u64, hold: Hold) -> Charge<'_> {
+    Charge {
+        rule: RuleId::new(0),
+        bucket,
+        meter: 0,
+        key: Key::Hash(key(number)),
+        cost: Cost::ONE,
+        mode: Mode::Enforced,
+        hold,
+        when_refused: WhenRefused::Nothing,
+    }
+}
+
+/// What a request holds, if it passes.
+fn hold(table: &Table, bucket: &std::sync::Arc<Bucket>, number: u64, now: u64) -> Option<Holding> {
+    let mut takings = Takings::new();
+    let clock = ManualClock::at(Timestamp::from_nanos(now));
+    let request = [charge(bucket, number, Hold::UntilTheEnd)];
+    match table.take(&request, &clock, &mut Report::new(), &mut takings) {
+        Taken::All { .. } => takings.take_held(|_| true),
+        Taken::Nothing => None,
+    }
+}
+
+fn pass(table: &Table, bucket: &Bucket, number: u64, cost: u64, now: u64) -> bool {
+    let now = Timestamp::from_nanos(now);
+    table
+        .charge(bucket, Key::Hash(key(number)), Cost::new(cost), now)
+        .passes()
+}
+
+fn left(table: &Table, bucket: &Bucket, number: u64, now: u64) -> u64 {
+    let now = Timestamp::from_nanos(now);
+    table
+        .charge(bucket, Key::Hash(key(number)), Cost::ZERO, now)
+        .remaining()
+}
+
+fn settle(table: &Table, holding: Holding, actual: u64, now: u64) {
+    table.settle(holding, Cost::new(actual), Timestamp::from_nanos(now));
+}
+
+fn one_window() -> (Arc<Table>, Vec<std::sync::Arc<Bucket>>) {
+    with([spec(1, meter(Algorithm::SlidingWindow, "1/s", None))])
+}
+
+fn one_permit() -> (Arc<Table>, Vec<std::sync::Arc<Bucket>>) {
+    with([spec(1, meter(Algorithm::Concurrency, "1/s", None))])
+}
+
+#[test]
+fn two_charges_of_one_wide_cell_pass_once() {
+    model(|| {
+        let (table, buckets) = one_window();
+        let (other, bucket) = (Arc::clone(&table), buckets[0].clone());
+        let thread = thread::spawn(move || pass(&other, &bucket, 1, 1, HOUR));
+        let here = pass(&table, &buckets[0], 1, 1, HOUR);
+        assert!(here != thread.join().expect("no panic"));
+        assert_eq!(table.fill().owned, 1);
+    });
+}
+
+#[test]
+fn an_idle_wide_cell_goes_to_its_owner_or_to_another_and_never_to_both() {
+    model(|| {
+        let (table, buckets) = one_window();
+        assert!(pass(&table, &buckets[0], 1, 1, 0) && pass(&table, &buckets[0], 2, 1, HOUR));
+        let (other, bucket) = (Arc::clone(&table), buckets[0].clone());
+        let thread = thread::spawn(move || pass(&other, &bucket, 3, 1, HOUR));
+        let here = pass(&table, &buckets[0], 1, 1, HOUR);
+        assert!(
+            here != thread.join().expect("no panic"),
+            "one has the cell, the other found none"
+        );
+        assert!((1..4).all(|number| !pass(&table, &buckets[0], number, 1, HOUR)));
+        assert_eq!(table.fill().owned, 2);
+    });
+}
+
+#[test]
+fn the_cleaner_never_frees_a_wide_cell_that_is_being_charged() {
+    model(|| {
+        let (table, buckets) = one_window();
+        assert!(pass(&table, &buckets[0], 1, 1, 0));
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || other.clean(2, Timestamp::from_nanos(HOUR)));
+        assert!(pass(&table, &buckets[0], 1, 1, HOUR));
+        thread.join().expect("no panic");
+        assert!(!pass(&table, &buckets[0], 1, 1, HOUR), "the charge was lost");
+        assert_eq!(table.fill().owned, 1);
+    });
+}
+
+#[test]
+fn the_cleaner_gives_a_logs_entries_back_once() {
+    model(|| {
+        let (table, buckets) = with([spec(1, meter(Algorithm::SlidingLog, "1/s", None))]);
+        assert!(pass(&table, &buckets[0], 1, 1, 0));
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || other.clean(2, Timestamp::from_nanos(HOUR)));
+        // One block for all logs: it can be had only once the former entry is gone.
+        let here = pass(&table, &buckets[0], 1, 1, HOUR);
+        thread.join().expect("no panic");
+        assert!(here && !pass(&table, &buckets[0], 1, 1, HOUR));
+        assert_eq!((table.fill().owned, table.fill().log_blocks_used), (1, 1));
+    });
+}
+
+#[test]
+fn the_last_permit_goes_to_one_of_two() {
+    model(|| {
+        let (table, buckets) = one_permit();
+        let (other, bucket) = (Arc::clone(&table), buckets[0].clone());
+        let thread = thread::spawn(move || hold(&other, &bucket, 1, HOUR));
+        let here = hold(&table, &buckets[0], 1, HOUR);
+        let there = thread.join().expect("no panic");
+        assert!(here.is_some() != there.is_some());
+        for holding in here.into_iter().chain(there) {
+            settle(&table, holding, 0, HOUR);
+        }
+        assert_eq!((left(&table, &buckets[0], 1, HOUR), buckets[0].held()), (1, 0));
+    });
+}
+
+#[test]
+fn a_permit_that_is_released_while_another_asks_for_it_is_neither_lost_nor_doubled() {
+    model(|| {
+        let (table, buckets) = one_permit();
+        let first = hold(&table, &buckets[0], 1, HOUR).expect("it is free");
+        let (other, bucket) = (Arc::clone(&table), buckets[0].clone());
+        let thread = thread::spawn(move || hold(&other, &bucket, 1, HOUR));
+        settle(&table, first, 0, HOUR);
+        let second = thread.join().expect("no panic");
+        assert_eq!(left(&table, &buckets[0], 1, HOUR), u64::from(second.is_none()));
+    });
+}
+
+/// The cell of a key without permits lies idle with the very state that it had when it was somebody's: the cleaner once took
+/// it, and the permit went into a cell that was nobody's.
+#[test]
+fn the_cleaner_never_takes_a_cell_that_a_permit_is_counted_in() {
+    model(|| {
+        let (table, buckets) = one_permit();
+        let before = hold(&table, &buckets[0], 1, HOUR).expect("it is free");
+        settle(&table, before, 0, HOUR);
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || other.clean(2, Timestamp::from_nanos(HOUR)));
+        let here = hold(&table, &buckets[0], 1, HOUR).expect("it is free");
+        thread.join().expect("no panic");
+        assert!(hold(&table, &buckets[0], 1, HOUR).is_none(), "the permit was lost");
+        settle(&table, here, 0, HOUR);
+        table.clean(2, Timestamp::from_nanos(HOUR));
+        assert_eq!(table.fill().owned, 0);
+    });
+}
+
+/// The same where another key had the cell in between, and released it to the same state again.
+#[test]
+fn a_permit_is_never_counted_to_another_key() {
+    model(|| {
+        let (table, buckets) = one_permit();
+        // The other cell is taken.
+        let _live = hold(&table, &buckets[0], 2, HOUR).expect("it is free");
+        let before = hold(&table, &buckets[0], 1, HOUR).expect("it is free");
+        settle(&table, before, 0, HOUR);
+        let (other, bucket) = (Arc::clone(&table), buckets[0].clone());
+        let thread = thread::spawn(move || {
+            if let Some(holding) = hold(&other, &bucket, 3, HOUR) {
+                settle(&other, holding, 0, HOUR);
+            }
+        });
+        let here = hold(&table, &buckets[0], 1, HOUR);
+        thread.join().expect("no panic");
+        if let Some(holding) = here {
+            assert!(hold(&table, &buckets[0], 1, HOUR).is_none(), "the permit was lost");
+            settle(&table, holding, 0, HOUR);
+        }
+        table.clean(2, Timestamp::from_nanos(HOUR));
+        assert_eq!(table.fill().owned, 1, "a permit was counted where nobody releases it");
+    });
+}
+
+#[test]
+fn of_two_reservations_and_one_that_is_given_back_as_many_pass_as_fit() {
+    model(|| {
+        let (table, buckets) = with([spec(
+            1,
+            meter(Algorithm::TokenBucket, "2/h", Some(Settle { lock: None })),
+        )]);
+        let open = hold(&table, &buckets[0], 1, HOUR).expect("two fit");
+        let (other, bucket) = (Arc::clone(&table), buckets[0].clone());
+        let thread = thread::spawn(move || hold(&other, &bucket, 1, HOUR).is_some());
+        settle(&table, open, 0, HOUR);
+        let here = hold(&table, &buckets[0], 1, HOUR).is_some();
+        assert!(
+            here && thread.join().expect("no panic"),
+            "both fit once the first is back"
+        );
+        assert!(hold(&table, &buckets[0], 1, HOUR).is_none());
+        assert_eq!(buckets[0].held(), 2);
+    });
+}
+
+/// A lowered limit, put in force while a request decides by the former: the successor knows of every charge.
+fn take_over(former: fn() -> Meter, next: fn() -> Meter, keyed: bool) {
+    model(move || {
+        let one = |meter| BucketSpec {
+            keyed,
+            ..spec(1, meter)
+        };
+        let (table, buckets) = with([one(former())]);
+        let key = if keyed { Key::Hash(key(1)) } else { Key::Whole };
+        let now = Timestamp::from_nanos(HOUR);
+        assert!(table.charge(&buckets[0], key, Cost::ONE, now).passes());
+        let (other, bucket) = (Arc::clone(&table), buckets[0].clone());
+        let thread = thread::spawn(move || other.charge(&bucket, key, Cost::ONE, now).passes());
+        let newer = table.install(vec![one(next())], now).expect("few buckets");
+        let here = table.charge(&newer[0], key, Cost::ONE, now).passes();
+        table.sweep(now);
+        let there = thread.join().expect("no panic");
+        let admitted = 1 + u64::from(here) + u64::from(there);
+        let standing = table.charge(&newer[0], key, Cost::ZERO, now);
+        assert_eq!(standing.remaining(), 3 - admitted, "{here} {there}");
+        assert_eq!(table.fill().owned, usize::from(keyed));
+        assert_eq!(buckets[0].owned(), 0);
+    });
+}
+
+#[test]
+fn a_successor_takes_a_small_cell_over_with_every_charge_through_its_predecessor() {
+    take_over(
+        || meter(Algorithm::TokenBucket, "1/h burst 9", None),
+        || meter(Algorithm::TokenBucket, "1/h burst 3", None),
+        true,
+    );
+}
+
+#[test]
+fn a_successor_takes_a_wide_cell_over_with_every_charge_through_its_predecessor() {
+    take_over(
+        || meter(Algorithm::SlidingWindow, "9 per 1d", None),
+        || meter(Algorithm::SlidingWindow, "3 per 1d", None),
+        true,
+    );
+}
+
+#[test]
+fn a_successor_takes_the_cell_of_all_keys_over_with_every_charge_through_its_predecessor() {
+    take_over(
+        || meter(Algorithm::TokenBucket, "1/h burst 9", None),
+        || meter(Algorithm::TokenBucket, "1/h burst 3", None),
+        false,
+    );
+}
+
+#[test]
+fn a_successor_takes_permits_over_and_each_is_released_where_it_is_counted() {
+    model(|| {
+        let (table, buckets) = with([spec(1, meter(Algorithm::Concurrency, "3/s", None))]);
+        let first = hold(&table, &buckets[0], 1, HOUR).expect("it is free");
+        let (other, bucket) = (Arc::clone(&table), buckets[0].clone());
+        let thread = thread::spawn(move || {
+            settle(&other, first, 0, HOUR);
+            hold(&other, &bucket, 1, HOUR)
+        });
+        let now = Timestamp::from_nanos(HOUR);
+        let next = spec(1, meter(Algorithm::Concurrency, "5/s", None));
+        let newer = table.install(vec![next], now).expect("few buckets");
+        table.sweep(now);
+        let second = thread.join().expect("no panic").expect("it is free");
+        assert_eq!((left(&table, &newer[0], 1, HOUR), newer[0].held()), (4, 1));
+        settle(&table, second, 0, HOUR);
+        assert_eq!((left(&table, &newer[0], 1, HOUR), newer[0].held()), (5, 0));
     });
 }
