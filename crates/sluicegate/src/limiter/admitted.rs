@@ -266,7 +266,7 @@ fn settle(engine: &Engine, holding: Holding, known: Known<'_>) {
 }
 
 /// Permits are released; what was reserved stays charged.
-fn keep(engine: &Engine, holding: Holding) {
+pub(super) fn keep(engine: &Engine, holding: Holding) {
     let actual = holding.cost();
     engine.shared.table.settle(holding, actual, engine.shared.now());
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_core::Report;
-use sluicegate_state::{Taken, Takings};
+use sluicegate_core::{Report, Timestamp};
+use sluicegate_state::{Holding, Taken, Takings};
 
-use super::admitted::give_back;
+use super::admitted::{give_back, keep};
 use super::attributes::{Attributes, Kept};
 use super::engine::Engine;
 use super::outcome::Decision;
@@ -32,8 +32,9 @@ pub struct BodyQuestion {
     reader: Option<BodyReader>,
     /// What the head's rules have taken, all of it to be given back if the body's refuse.
     pub(super) takings: Takings,
-    /// How long they make the request wait, and where they stand.
-    pub(super) delay: Duration,
+    /// When they let the request go on; `None` if none of them makes it wait.
+    departs_at: Option<Timestamp>,
+    /// Where they stand.
     pub(super) report: Report,
 }
 
@@ -53,7 +54,7 @@ impl BodyQuestion {
             media: Media::of(request.headers),
             reader: None,
             takings,
-            delay,
+            departs_at: (!delay.is_zero()).then(|| engine.shared.now().saturating_add(delay)),
             report,
         }
     }
@@ -115,18 +116,38 @@ impl BodyQuestion {
             Err(refused) => return Ok(engine.deny_without_charge(self.route, &refused)),
         };
         let shared = &engine.shared;
-        let (mut report, mut takings) = (std::mem::take(&mut self.report), Takings::new());
+        let mut report = std::mem::take(&mut self.report);
+        // A request that leaves while it waits for the head's rules gets back what the body's took, too.
+        let mut takings = match self.departs_at {
+            Some(_) => Takings::tentative(),
+            None => Takings::new(),
+        };
         let Taken::All { delay } = shared.table.take(&charges, &shared.clock, &mut report, &mut takings) else {
+            self.keep_penalties();
             return Ok(engine.deny(self.route, report));
         };
-        let delay = delay.max(self.delay);
-        let mut head = std::mem::take(&mut self.takings);
+        // The time that the body took counts as waited.
+        let left = self.departs_at.map(|at| at.saturating_since(shared.now()));
+        let delay = delay.max(left.unwrap_or_default());
+        takings.join(&mut std::mem::take(&mut self.takings));
         if delay.is_zero() {
             // Spent for good, now that all have agreed.
-            drop(head.take_queued());
+            drop(takings.take_queued());
         }
-        takings.join(&mut head);
         Ok(engine.admit(self.route, takings, delay, report))
+    }
+
+    /// Spends for good what the head's rules charge a refused request; the rest is given back.
+    fn keep_penalties(&mut self) {
+        while let Some(holding) = self.takings.take_held(Holding::is_penalty) {
+            keep(&self.engine, holding);
+        }
+        let shared = &self.engine.shared;
+        for holding in self.takings.take_queued() {
+            if !holding.is_penalty() {
+                shared.table.give_back(holding, shared.now());
+            }
+        }
     }
 }
 
