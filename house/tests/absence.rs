@@ -27,6 +27,8 @@ const FILES: &[&str] = &[
     "crates/sluicegate/src/secret.rs",
     // What a node remembers, across a restart.
     "crates/sluicegate-state/src/snapshot/file.rs",
+    // Pictures, into a folder that the command line names.
+    "crates/sluicegate-cli/src/draw/folder.rs",
 ];
 
 /// Tools of the project and of its tests: they open, measure and wait for what the product must not.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use sluicegate_core::{Limit, ParseLimitError};
 
+use crate::draw::{Arrivals, Subject, time};
 use crate::exit::EXIT_CODES;
 
 /// Decides for every request that reaches an API whether it passes now.
@@ -27,6 +29,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Watch good clients pass and a bad one be refused, without a policy file
     Demo(Demo),
+    /// Draw what each algorithm says to the same requests
+    Draw(Draw),
     /// Print the JSON Schema of the policy file, for editors
     Schema,
     /// Print the version
@@ -89,6 +93,33 @@ pub(crate) struct Demo {
     pub(crate) json: bool,
 }
 
+/// Draw what each algorithm says to the same requests.
+///
+/// Lets requests arrive in simulated time, decides them by the code that a gateway decides by, and prints an SVG: of
+/// one algorithm its verdicts and what was left, of several their verdicts one above the other.
+#[derive(Debug, Args)]
+#[command(after_help = DRAW_EXAMPLES)]
+pub(crate) struct Draw {
+    /// Draw this one; give it again for another. Without it all are drawn
+    #[arg(long = "algorithm", value_name = "NAME")]
+    pub(crate) algorithms: Vec<Subject>,
+    /// The limit, in the policy file's words; of a concurrency limit its count
+    #[arg(long, value_name = "LIMIT", default_value = "6/s", value_parser = limit)]
+    pub(crate) limit: Limit,
+    /// When requests arrive: [COUNT@]START[+EVERY], several of them between blanks
+    #[arg(long, value_name = "TIMES", default_value = ARRIVALS, value_parser = Arrivals::parse)]
+    pub(crate) arrivals: Arrivals,
+    /// How long a request lasts; of use for permits, and for what is settled at its end
+    #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = time)]
+    pub(crate) hold: Duration,
+    /// Write a picture of each, and one of all, into this folder
+    #[arg(long, value_name = "FOLDER", conflicts_with = "json")]
+    pub(crate) into: Option<PathBuf>,
+    /// Answer with one JSON object that has every verdict
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Version {
     /// Answer with one JSON object
@@ -123,12 +154,22 @@ fn span(text: &str) -> Result<Duration, String> {
     Ok(length)
 }
 
+/// A limit in the policy file's words.
+fn limit(text: &str) -> Result<Limit, String> {
+    text.parse()
+        .map_err(|error: ParseLimitError| format!("{error}; {}", error.remedy()))
+}
+
 const SPAN_UNITS: &str = "units are s, min and h";
 
 /// Below a second the clients have hardly begun.
 const LENGTH_MIN: Duration = Duration::from_secs(1);
 /// What runs longer is no demo; leave `--for` out.
 const LENGTH_MAX: Duration = Duration::from_hours(24);
+
+/// What the documentation draws: a trickle, a burst on both sides of a whole second, a trickle, and two bursts in one
+/// second.
+const ARRIVALS: &str = "4@200ms+400ms 6@1900ms 6@2100ms 2@2500ms+400ms 6@3300ms 6@3600ms";
 
 fn after_help() -> String {
     format!("{EXAMPLES}\n\n{EXIT_CODES}")
@@ -161,6 +202,14 @@ Examples:
   sluicegate demo --for 10s           end by itself; 0 if every limit was held
   sluicegate demo --for 10s --json | jq .clients
   sluicegate demo --print-policy > policy.yaml";
+
+const DRAW_EXAMPLES: &str = "\
+Examples:
+  sluicegate draw > all.svg           every algorithm on the same requests
+  sluicegate draw --algorithm leaky_bucket --limit '4/s burst 8' > leaky.svg
+  sluicegate draw --algorithm token_bucket --arrivals '20@1s 1@2s+100ms' > burst.svg
+  sluicegate draw --json | jq '.algorithms[] | {name, most_in_a_period}'
+  sluicegate draw --into docs/algorithms";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

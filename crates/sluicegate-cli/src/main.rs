@@ -15,6 +15,7 @@ mod columns;
 mod demo;
 mod descriptors;
 mod doors;
+mod draw;
 mod environment;
 mod excerpt;
 mod exit;
@@ -68,6 +69,7 @@ fn answer() -> anyhow::Result<Exit> {
         Command::Run(run) => run::run(&run, &ProcessEnvironment),
         Command::Check(check) => check::check(&check),
         Command::Demo(demo) => demo::demo(&demo, &ProcessEnvironment),
+        Command::Draw(draw) => draw::draw(&draw),
         Command::Schema => {
             output::print_json(&sluicegate::policy::schema())?;
             Ok(Exit::Success)

@@ -401,7 +401,7 @@ fn help_names_the_exit_codes_and_gives_examples() {
             assert!(answer.out.contains(part), "no {part:?} in:\n{}", answer.out);
         }
     }
-    for command in ["run", "check", "demo", "completions"] {
+    for command in ["run", "check", "demo", "draw", "completions"] {
         let answer = sluicegate(&[command, "--help"]);
         assert_eq!(answer.code, 0);
         assert!(answer.out.contains("Examples:"), "{command}: {}", answer.out);
