@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::marks::{self, Marks};
-use super::picture::{MARGIN, WIDTH, draw_shut, draw_windows};
+use super::picture::{MARGIN, RIGHT, WIDTH, draw_shut, draw_windows};
 use super::play::{Play, Script};
 use super::scale::Scale;
 use super::svg::{Anchor, Point, Px, Svg};
@@ -32,7 +32,7 @@ pub(super) fn draw(plays: &[Play], script: &Script<'_>, least: Duration) -> Stri
 
 /// The time axis of this kind of picture.
 pub(super) fn scale(least: Duration) -> Scale {
-    Scale::to(least, LEFT, WIDTH - LEFT - MARGIN - Px::whole(8))
+    Scale::to(least, LEFT, WIDTH - LEFT - RIGHT)
 }
 
 struct Strip<'a> {

@@ -47,7 +47,7 @@ pub(super) fn draw(play: &Play, script: &Script<'_>, least: Duration) -> String 
 
 /// The time axis of this kind of picture.
 pub(super) fn scale(least: Duration) -> Scale {
-    Scale::to(least, LEFT, WIDTH - LEFT - MARGIN)
+    Scale::to(least, LEFT, WIDTH - LEFT - RIGHT)
 }
 
 /// Numbers for a line of text.
@@ -104,7 +104,7 @@ fn draw_left(play: &Play, svg: &mut Svg, scale: &Scale, (top, most): (Px, u64)) 
             x: scale.left - Px::whole(8),
             y: y + Px::whole(4),
         };
-        svg.text(label, Anchor::End, "soft", &units.to_string());
+        svg.text(label, Anchor::End, "soft", &short(units));
     }
     let label = Point {
         x: MARGIN,
@@ -126,11 +126,22 @@ fn draw_left(play: &Play, svg: &mut Svg, scale: &Scale, (top, most): (Px, u64)) 
     svg.path(&steps, "left");
 }
 
+/// A number of at most six letters.
+fn short(units: u64) -> String {
+    if units < 1_000_000 {
+        units.to_string()
+    } else {
+        format!("{units:.1e}")
+    }
+}
+
 /// As wide as a page of documentation.
 pub(super) const WIDTH: Px = Px::whole(800);
 pub(super) const MARGIN: Px = Px::whole(16);
 /// Room for the numbers of the lower part.
-const LEFT: Px = Px::whole(44);
+const LEFT: Px = Px::whole(56);
+/// Room for half of the last time, such as `86400s`.
+pub(super) const RIGHT: Px = Px::whole(24);
 /// Title and caption.
 const HEAD: Px = Px::whole(64);
 const LEFT_HEIGHT: Px = Px::whole(60);
