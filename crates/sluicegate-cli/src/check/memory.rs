@@ -108,16 +108,16 @@ mod tests {
         let text = "version: 1\nstate: { memory: 160MiB }\nrules: [{ name: a, key: ip, limit: 1/s }]\n";
         let (policy, _) = Policy::parse("policy.yaml", text).expect("a good policy");
         let report = MemoryReport::new(&policy);
-        // 140 MiB / 16 B × 5/8; 10 MiB / 32 B × 5/8; 10 MiB / 128 B × 7.
+        // 155 MiB / 16 B × 5/8; 2.5 MiB / 32 B × 5/8; 2.5 MiB / 128 B × 7.
         assert_eq!(
             (report.small.keys, report.wide.keys, report.logs.entries),
-            (5_734_400, 204_800, 573_440)
+            (6_348_800, 51_200, 143_360)
         );
         let lines = [
             "  memory               room for",
-            "  small cells  140MiB      5.7M  keys",
-            "  wide cells    10MiB    204.8k  keys",
-            "  logs          10MiB    573.4k  requests",
+            "  small cells  155MiB      6.3M  keys",
+            "  wide cells   2.5MiB     51.2k  keys",
+            "  logs         2.5MiB    143.3k  requests",
         ];
         assert_eq!(report.table(), lines);
     }
