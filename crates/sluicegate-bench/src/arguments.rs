@@ -30,6 +30,14 @@ pub(crate) enum Command {
     Smoke,
     /// Nanoseconds a decision: one hot key, a million keys, ten million keys
     Decide,
+    /// Each algorithm: nanoseconds a decision, and bytes a key
+    Algorithms,
+    /// A request under a whole policy: three rules, none to eight, and a thousand that do not apply
+    Policy,
+    /// Many keys decided in one call, over ten million keys
+    Batch,
+    /// The slowest decisions while ten million keys come, and while they go
+    Tail,
     /// Two threads: on keys of their own, and on one key
     Threads,
     /// Bytes a key, when the table first has no room
@@ -50,6 +58,8 @@ pub(crate) enum Part {
     Fill(Fill),
     /// Flood a limiter with keys
     Flood(FloodPart),
+    /// Decide so often that instructions can be counted from outside
+    Repeat(Repeat),
     /// The minimal proxy
     Proxy(ProxyPart),
     /// The minimal refuser
@@ -83,6 +93,30 @@ pub(crate) enum Filled {
     Governor,
     Quota,
     Throttlecrab,
+    Limitador,
+}
+
+/// Asks one policy for one client, again and again.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Repeat {
+    pub(crate) who: Repeated,
+    /// How often
+    pub(crate) decisions: u64,
+}
+
+/// What is decided again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Repeated {
+    /// Nothing: the loop alone.
+    Nothing,
+    /// `Limiter::check` of a token bucket.
+    Check,
+    /// The policy of an API.
+    Api,
+    /// Three token buckets.
+    Buckets,
+    /// The policy of an API beside a thousand rules for other routes.
+    ApiBesideOthers,
 }
 
 /// Listens on 127.0.0.1:`listen` and forwards to 127.0.0.1:`upstream`.

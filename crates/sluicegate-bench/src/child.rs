@@ -33,6 +33,39 @@ pub(crate) fn ask<T: DeserializeOwned>(
     Ok(serde_json::from_str(&output)?)
 }
 
+/// Starts this program again for a part of a bench under valgrind, and tells how many instructions the loop of all benches took in
+/// it.
+///
+/// # Errors
+///
+/// If it cannot be started, fails, or tells no count.
+pub(crate) fn instructions(part: &'static str, who: &impl ValueEnum, arguments: &[String]) -> Result<u64, BenchError> {
+    let failed = |what: String| BenchError::Child {
+        program: "valgrind".to_owned(),
+        what,
+    };
+    let who = who.to_possible_value();
+    let name = who.as_ref().map_or("", |who| who.get_name());
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(format!("--toggle-collect={LOOP}"))
+        .arg(this_program()?)
+        .args(["part", part, name])
+        .args(arguments);
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| failed(format!("cannot be started: {error}")))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let counted = said.lines().find_map(|line| line.split_once("Collected :"));
+    let counted = counted.and_then(|(_, count)| count.trim().parse().ok());
+    counted.ok_or_else(|| failed(format!("ended with {} and said:\n{said}", output.status)))
+}
+
+/// The name of `lap::run`, whoever runs in it.
+const LOOP: &str = "*sluicegate_bench*lap*run*";
+
 /// What a program prints, once it has ended well. Its errors go where ours go.
 ///
 /// # Errors

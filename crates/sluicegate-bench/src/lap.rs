@@ -5,7 +5,8 @@ use std::hint::black_box;
 use crate::clients::{Client, Clients};
 use crate::contestants::Contestant;
 use crate::error::BenchError;
-use crate::spread::nanos_each;
+use crate::progress::tell;
+use crate::spread::{Spread, nanos_each};
 use crate::stopwatch::{Stopwatch, allocated};
 
 /// One contestant under a name, ready to run.
@@ -33,12 +34,27 @@ pub(crate) struct Lap {
 pub(crate) struct Named<C> {
     name: &'static str,
     contestant: C,
+    /// Of the decisions of a turn it makes one in this many.
+    one_in: u64,
 }
 
 impl<C: Contestant> Named<C> {
     /// Names a contestant.
     pub(crate) const fn new(name: &'static str, contestant: C) -> Self {
-        Self { name, contestant }
+        Self {
+            name,
+            contestant,
+            one_in: 1,
+        }
+    }
+
+    /// One that is so slow that a part of the decisions tells as much, and keeps the turns short.
+    pub(crate) const fn slow(name: &'static str, contestant: C, one_in: u64) -> Self {
+        Self {
+            name,
+            contestant,
+            one_in,
+        }
     }
 }
 
@@ -55,6 +71,7 @@ impl<C: Contestant> Entrant for Named<C> {
     }
 
     fn lap(&mut self, mut clients: Clients, decisions: u64) -> Result<Lap, BenchError> {
+        let decisions = (decisions / self.one_in).max(1);
         let before = allocated()?;
         let watch = Stopwatch::start();
         let passed = run(&mut self.contestant, &mut clients, decisions);
@@ -82,10 +99,7 @@ pub(crate) fn run(contestant: &mut impl Contestant, clients: &mut Clients, decis
         for client in &mut *row {
             *client = clients.draw();
         }
-        for client in &*row {
-            // In memory, and of unknown length: nobody may guess the key.
-            passed += u64::from(contestant.decide(black_box(client)));
-        }
+        passed += contestant.decide_row(row);
         left -= count as u64;
     }
     passed
@@ -96,7 +110,7 @@ pub(crate) fn run(contestant: &mut impl Contestant, clients: &mut Clients, decis
 /// A key is written in small pieces and hashed in large ones. A processor that is asked to read across pieces that are
 /// still on their way to memory waits until they have arrived, behind everything before them: up to 15 ns for whoever
 /// hashes by words, and nothing for whoever hashes by bytes. No request's key was written in the very same moment.
-const AHEAD: usize = 64;
+pub(crate) const AHEAD: usize = 64;
 
 /// Whoever refuses measures something else than the others.
 pub(crate) fn all_passed(who: &str, passed: u64, asked: u64) -> Result<(), BenchError> {
@@ -128,4 +142,70 @@ impl Contestant for Nobody {
     fn decide(&mut self, _: &Client) -> bool {
         black_box(true)
     }
+}
+
+/// Turns of all entrants, `rounds` times one after the other.
+///
+/// # Errors
+///
+/// If somebody refuses a request, or allocates who is not to; see [`Turns::frugal`].
+pub(crate) fn turns(
+    bench: &str,
+    scenario: &str,
+    entrants: &mut [Box<dyn Entrant>],
+    turns: Turns<'_>,
+) -> Result<Vec<Laps>, BenchError> {
+    let mut laps = vec![Laps::default(); entrants.len()];
+    for round in 0..turns.rounds {
+        tell(bench, &format!("{scenario}: round {} of {}", round + 1, turns.rounds));
+        let mut alone = 0.0;
+        for (at, (entrant, laps)) in entrants.iter_mut().zip(&mut laps).enumerate() {
+            let lap = entrant.lap(Clients::new(0, turns.keys, round.into()), turns.decisions)?;
+            if turns.frugal.contains(&entrant.name()) && lap.allocated > 0 {
+                return Err(BenchError::Strayed {
+                    who: entrant.name().to_owned(),
+                    what: format!(
+                        "it allocated {} bytes, and a decision must allocate none",
+                        lap.allocated
+                    ),
+                });
+            }
+            // Every round has a cost of its own for the loop, so that a slow moment of the machine is subtracted too.
+            laps.nanos.push(lap.nanos - alone);
+            laps.allocated += lap.allocated;
+            if at == 0 {
+                alone = lap.nanos;
+            }
+        }
+    }
+    Ok(laps)
+}
+
+/// All turns of one entrant.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Laps {
+    /// Processor time a decision in each round, less that of the first entrant, which is the loop alone.
+    pub(crate) nanos: Vec<f64>,
+    /// Bytes asked of the allocator in all rounds together.
+    pub(crate) allocated: u64,
+}
+
+impl Laps {
+    /// The rounds together.
+    pub(crate) fn spread(&self) -> Spread {
+        Spread::of(self.nanos.iter().copied())
+    }
+}
+
+/// What the turns are like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turns<'a> {
+    /// How many clients there are.
+    pub(crate) keys: u32,
+    /// In one turn.
+    pub(crate) decisions: u64,
+    /// How often.
+    pub(crate) rounds: u32,
+    /// Those that must not allocate.
+    pub(crate) frugal: &'a [&'a str],
 }

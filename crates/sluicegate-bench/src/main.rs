@@ -67,12 +67,20 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
     let benches: &[Bench] = match command {
         Command::All | Command::Smoke => &[
             benches::decide,
+            benches::algorithms,
+            benches::policy,
+            benches::batch,
+            benches::tail,
             benches::threads,
             benches::memory,
             benches::flood,
             benches::gateway,
         ],
         Command::Decide => &[benches::decide],
+        Command::Algorithms => &[benches::algorithms],
+        Command::Policy => &[benches::policy],
+        Command::Batch => &[benches::batch],
+        Command::Tail => &[benches::tail],
         Command::Threads => &[benches::threads],
         Command::Memory => &[benches::memory],
         Command::Flood => &[benches::flood],
@@ -109,6 +117,7 @@ fn run_part(part: Part) -> Result<(), BenchError> {
     let answer = match part {
         Part::Fill(part) => json!(benches::memory_part(part)?),
         Part::Flood(part) => json!(benches::flood_part(part)?),
+        Part::Repeat(part) => return benches::policy_part(part),
         Part::Proxy(part) => return benches::proxy(part),
         Part::Refuser(part) => return benches::refuser(part),
     };

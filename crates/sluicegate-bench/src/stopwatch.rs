@@ -28,19 +28,20 @@ impl Stopwatch {
     pub(crate) fn start() -> Self {
         Self {
             started: Instant::now(),
-            cpu: thread_cpu(),
+            cpu: own_time(),
         }
     }
 
     pub(crate) fn read(&self) -> Taken {
-        let cpu = thread_cpu().saturating_sub(self.cpu);
+        let cpu = own_time().saturating_sub(self.cpu);
         #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
         let wall = self.started.elapsed();
         Taken { wall, cpu }
     }
 }
 
-fn thread_cpu() -> Duration {
+/// Time for which this thread has had a processor; a call of the system, some 200 ns.
+pub(crate) fn own_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     // Neither part is negative, and nanoseconds are below 10⁹.
     Duration::new(

@@ -3,10 +3,10 @@
 use std::mem::size_of;
 
 use super::{Scale, Size, keys_in_words, memory_for};
-use crate::clients::{Clients, Key};
+use crate::clients::Key;
 use crate::contestants::{Allowance, Cas, CasAndCounter, Checks, CounterAlone, Decides, Governor, Quota, Throttlecrab};
 use crate::error::BenchError;
-use crate::lap::{Entrant, JustWritten, Named, Nobody};
+use crate::lap::{Entrant, JustWritten, Laps, Named, Nobody, Turns, turns};
 use crate::progress::tell;
 use crate::report::{Figure, Goal, Peer, Report, Side, Unit};
 use crate::spread::Spread;
@@ -135,35 +135,24 @@ fn measure(scenario: &Scenario, counter: &Counter, report: &mut Report) -> Resul
     for entrant in &mut entrants {
         entrant.warm(keys)?;
     }
-    for bucket in ours.limiter().table().buckets() {
-        if bucket.overflowed() > 0 {
-            report
-                .notes
-                .push(format!("{name}: {} of our keys found no cell", bucket.overflowed()));
-        }
+    if ours.overflowed() > 0 {
+        report
+            .notes
+            .push(format!("{name}: {} of our keys found no cell", ours.overflowed()));
     }
 
-    let mut laps: Vec<Vec<f64>> = vec![Vec::new(); entrants.len()];
-    for round in 0..scenario.rounds {
-        tell(BENCH, &format!("{name}: round {} of {}", round + 1, scenario.rounds));
-        for (entrant, laps) in entrants.iter_mut().zip(&mut laps) {
-            let lap = entrant.lap(Clients::new(0, keys, round.into()), scenario.decisions)?;
-            laps.push(lap.nanos);
-            if [OURS, OURS_JUST_WRITTEN, OURS_WHOLE].contains(&entrant.name()) {
-                assert_allocates_nothing(entrant.name(), lap.allocated)?;
-            }
-        }
-    }
-
-    // Every round has a cost of its own for the loop, so that a slow moment of the machine is subtracted too.
-    let alone = laps.first().cloned().unwrap_or_default();
-    let spreads: Vec<Spread> = std::iter::once(Spread::of(alone.iter().copied()))
-        .chain(
-            laps.iter()
-                .skip(1)
-                .map(|laps| Spread::of(laps.iter().zip(&alone).map(|(lap, alone)| lap - alone))),
-        )
-        .collect();
+    let laps = turns(
+        BENCH,
+        name,
+        &mut entrants,
+        Turns {
+            keys,
+            decisions: scenario.decisions,
+            rounds: scenario.rounds,
+            frugal: &[OURS, OURS_JUST_WRITTEN, OURS_WHOLE],
+        },
+    )?;
+    let spreads: Vec<Spread> = laps.iter().map(Laps::spread).collect();
     for (entrant, spread) in entrants.iter().zip(&spreads) {
         report.figures.push(Figure {
             scenario: name.clone(),
@@ -198,14 +187,4 @@ fn peers(allowance: Allowance, keys: u32) -> Result<[Box<dyn Entrant>; 4], Bench
         Box::new(Named::new("quota", Quota::new(allowance, keys))),
         Box::new(Named::new("throttlecrab", Throttlecrab::new(allowance, keys))),
     ])
-}
-
-fn assert_allocates_nothing(who: &str, bytes: u64) -> Result<(), BenchError> {
-    if bytes == 0 {
-        return Ok(());
-    }
-    Err(BenchError::Strayed {
-        who: who.to_owned(),
-        what: format!("it allocated {bytes} bytes, and a decision must allocate none"),
-    })
 }

@@ -8,7 +8,7 @@ use super::{Scale, memory_for};
 use crate::arguments::{Filled, FloodPart};
 use crate::child;
 use crate::clients::{Client, Clients};
-use crate::contestants::{Allowance, Checks, Contestant, Governor, Quota, Throttlecrab};
+use crate::contestants::{Allowance, Checks, Contestant, FixedWindow, Governor, Limitador, Quota, Throttlecrab};
 use crate::error::BenchError;
 use crate::progress::tell;
 use crate::report::{Figure, Goal, Peer, Report, Side, Unit};
@@ -178,19 +178,14 @@ pub(crate) fn part(flood: FloodPart) -> Result<Flooding, BenchError> {
         Filled::Sluicegate => {
             let mut ours = Checks::new(SMALL, memory)?;
             let mut flooding = Flood::new(keys).run(&mut ours, Some(VICTIM))?;
-            flooding.overflowed = ours
-                .limiter()
-                .table()
-                .buckets()
-                .iter()
-                .map(|bucket| bucket.overflowed())
-                .sum();
+            flooding.overflowed = ours.overflowed();
             Ok(flooding)
         }
         Filled::Governor => Flood::new(keys).run(&mut Governor::quanta(SMALL)?, None),
         // Nobody tells a limiter how many keys a flood will bring.
         Filled::Quota => Flood::new(keys).run(&mut Quota::new(SMALL, 0), None),
         Filled::Throttlecrab => Flood::new(keys).run(&mut Throttlecrab::new(SMALL, 0), None),
+        Filled::Limitador => Flood::new(keys).run(&mut Limitador::new(FixedWindow::LARGE, keys)?, None),
     }
 }
 

@@ -6,7 +6,7 @@ use super::Scale;
 use crate::arguments::{Fill, Filled};
 use crate::child;
 use crate::clients::Client;
-use crate::contestants::{Allowance, Checks, Contestant, GovernorStrings, Quota, Throttlecrab};
+use crate::contestants::{Allowance, Checks, Contestant, FixedWindow, GovernorStrings, Limitador, Quota, Throttlecrab};
 use crate::error::BenchError;
 use crate::progress::tell;
 use crate::report::{Figure, Goal, Peer, Report, Side, Unit};
@@ -24,6 +24,13 @@ pub(crate) struct Filling {
     table: u64,
     /// How much the process grew by them; `None` where the system does not say.
     grown: Option<u64>,
+}
+
+impl Filling {
+    /// Bytes by which the process grew for each key; `None` where the system does not say.
+    pub(super) fn grown_each(&self) -> Option<f64> {
+        Some(number(self.grown?) / number(self.keys))
+    }
 }
 
 /// Measures memory, each limiter in a process of its own.
@@ -66,10 +73,7 @@ pub(crate) fn memory(scale: Scale) -> Result<Report, BenchError> {
     }
     let by_table = Spread::of(fillings.iter().map(|ours| number(ours.table) / number(ours.keys)));
     figure("sluicegate, by table", by_table);
-    let by_growth: Vec<f64> = fillings
-        .iter()
-        .filter_map(|ours| Some(number(ours.grown?) / number(ours.keys)))
-        .collect();
+    let by_growth: Vec<f64> = fillings.iter().filter_map(Filling::grown_each).collect();
     if !by_growth.is_empty() {
         figure("sluicegate, by growth", Spread::of(by_growth));
     }
@@ -82,8 +86,7 @@ pub(crate) fn memory(scale: Scale) -> Result<Report, BenchError> {
     ] {
         tell(BENCH, name);
         let filling = fill(who, u32::try_from(keys).unwrap_or(u32::MAX), bytes)?;
-        let Some(grown) = filling.grown else { continue };
-        let value = number(grown) / number(filling.keys);
+        let Some(value) = filling.grown_each() else { continue };
         figure(&format!("{name}, by growth"), Spread::once(value));
         if least.as_ref().is_none_or(|least| value < least.value) {
             least = Some(Peer {
@@ -106,7 +109,12 @@ pub(crate) fn memory(scale: Scale) -> Result<Report, BenchError> {
     Ok(report)
 }
 
-fn fill(who: Filled, keys: u32, memory: usize) -> Result<Filling, BenchError> {
+/// Fills one limiter in a process of its own.
+///
+/// # Errors
+///
+/// If it cannot be started or answers something else.
+pub(super) fn fill(who: Filled, keys: u32, memory: usize) -> Result<Filling, BenchError> {
     child::ask("fill", &who, &[keys.to_string(), memory.to_string()])
 }
 
@@ -133,16 +141,8 @@ pub(crate) fn part(fill: Fill) -> Result<Filling, BenchError> {
     match who {
         Filled::Sluicegate => {
             let mut ours = Checks::new(allowance, memory)?;
-            let buckets = ours.limiter().table().buckets();
-            let overflowed = || buckets.iter().any(|bucket| bucket.overflowed() > 0);
-            let held = (0..keys)
-                .take_while(|index| {
-                    ours.decide(&Client::at(*index));
-                    !overflowed()
-                })
-                .count();
             Ok(Filling {
-                keys: held as u64,
+                keys: filled(&mut ours, keys),
                 table: ours.limiter().table().fill().bytes as u64,
                 grown: grown(),
             })
@@ -151,5 +151,17 @@ pub(crate) fn part(fill: Fill) -> Result<Filling, BenchError> {
         // Their own measure of what is reserved is part of what they take.
         Filled::Quota => Ok(fill_all(&mut Quota::new(allowance, keys))),
         Filled::Throttlecrab => Ok(fill_all(&mut Throttlecrab::new(allowance, keys))),
+        Filled::Limitador => Ok(fill_all(&mut Limitador::new(FixedWindow::LARGE, keys)?)),
     }
+}
+
+/// Lets fresh keys ask, `most` at most, until one of them finds no cell; how many did before.
+pub(super) fn filled(ours: &mut Checks, most: u32) -> u64 {
+    let buckets = ours.limiter().table().buckets();
+    let overflowed = || buckets.iter().any(|bucket| bucket.overflowed() > 0);
+    let held = (0..most).take_while(|index| {
+        ours.decide(&Client::at(*index));
+        !overflowed()
+    });
+    held.count() as u64
 }

@@ -1,15 +1,23 @@
 //! The benches, in the order in which they run.
 
+mod algorithms;
+mod batch;
 mod decide;
 mod flood;
 mod gateway;
 mod memory;
+mod policy;
+mod tail;
 mod threads;
 
+pub(crate) use algorithms::algorithms;
+pub(crate) use batch::batch;
 pub(crate) use decide::decide;
 pub(crate) use flood::{flood, part as flood_part};
 pub(crate) use gateway::{gateway, proxy, refuser};
 pub(crate) use memory::{memory, part as memory_part};
+pub(crate) use policy::{part as policy_part, policy};
+pub(crate) use tail::tail;
 pub(crate) use threads::threads;
 
 /// How large everything is.

@@ -64,3 +64,24 @@ impl Contestant for CasAndCounter {
         self.0.swap(client, self.1.read())
     }
 }
+
+/// One reading of the time for a row of swaps.
+#[derive(Debug, Clone)]
+pub(crate) struct CasRow(pub(crate) Cas, pub(crate) Counter);
+
+impl Contestant for CasRow {
+    #[inline]
+    fn decide(&mut self, client: &Client) -> bool {
+        self.0.swap(client, self.1.read())
+    }
+
+    #[inline]
+    fn decide_row(&mut self, row: &[Client]) -> u64 {
+        let now = self.1.read();
+        let mut passed = 0;
+        for client in row {
+            passed += u64::from(self.0.swap(std::hint::black_box(client), now));
+        }
+        passed
+    }
+}

@@ -5,15 +5,19 @@
 
 mod floor;
 mod governor;
+mod limitador;
 mod ours;
 mod quota;
 mod throttlecrab;
 
-pub(crate) use floor::{Cas, CasAndCounter, CounterAlone};
+pub(crate) use floor::{Cas, CasAndCounter, CasRow, CounterAlone};
 pub(crate) use governor::{Governor, GovernorStrings};
-pub(crate) use ours::{Checks, Decides};
+pub(crate) use limitador::Limitador;
+pub(crate) use ours::{Checks, Decides, Kept};
 pub(crate) use quota::Quota;
 pub(crate) use throttlecrab::Throttlecrab;
+
+use std::hint::black_box;
 
 use crate::clients::Client;
 
@@ -21,6 +25,17 @@ use crate::clients::Client;
 pub(crate) trait Contestant {
     /// Whether the client's next request passes. Reads the clock by itself, as it would for its users.
     fn decide(&mut self, client: &Client) -> bool;
+
+    /// How many of a row's next requests pass: one after the other, for whoever does not take them together.
+    #[inline]
+    fn decide_row(&mut self, row: &[Client]) -> u64 {
+        let mut passed = 0;
+        for client in row {
+            // In memory, and of unknown length: nobody may guess the key.
+            passed += u64::from(self.decide(black_box(client)));
+        }
+        passed
+    }
 }
 
 /// The limit of a scenario: one unit a period, and a burst that is never spent.
@@ -47,5 +62,27 @@ impl Allowance {
     /// The limit in our own words.
     pub(crate) fn text(self) -> String {
         format!("1 per {}s burst {}", self.period_seconds, self.burst)
+    }
+}
+
+/// The window of a scenario, so long and so large that no count ends or is used up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FixedWindow {
+    /// Seconds of one window.
+    pub(crate) seconds: u32,
+    /// Units that may pass in it.
+    pub(crate) count: u32,
+}
+
+impl FixedWindow {
+    /// For one key and for many.
+    pub(crate) const LARGE: Self = Self {
+        seconds: 24 * 3_600,
+        count: 1_000_000_000,
+    };
+
+    /// The limit in our own words.
+    pub(crate) fn text(self) -> String {
+        format!("{} per {}s", self.count, self.seconds)
     }
 }

@@ -5,11 +5,45 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use sluicegate::policy::Policy;
-use sluicegate::{Decision, Limiter, Outcome, Request, RuleId, SystemClock, secret};
+use sluicegate::{AnyClock, Decision, Limiter, Outcome, Request, RuleId, SystemClock, secret};
 
 use super::{Allowance, Contestant};
 use crate::clients::Client;
 use crate::error::BenchError;
+
+/// How a rule is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    /// Its algorithm and limit, in the policy's words.
+    pub(crate) by: String,
+    /// Which parts of the table its keys need, in the policy's words.
+    pub(crate) split: &'static str,
+}
+
+impl Kept {
+    /// All of the memory for cells of 16 bytes.
+    pub(crate) const SMALL: &'static str = "{ small: 100%, wide: 0%, logs: 0% }";
+    /// All of the memory for cells of 32 bytes.
+    pub(crate) const WIDE: &'static str = "{ small: 0%, wide: 100%, logs: 0% }";
+    /// About as much as keys with up to seven entries need of both.
+    pub(crate) const LOGS: &'static str = "{ small: 0%, wide: 28%, logs: 72% }";
+
+    /// By a token bucket.
+    pub(crate) fn by_bucket(allowance: Allowance) -> Self {
+        Self {
+            by: format!("limit: {}", allowance.text()),
+            split: Self::SMALL,
+        }
+    }
+
+    /// A policy with one rule, whose table has `memory` bytes.
+    fn policy(&self, memory: usize) -> String {
+        let Self { by, split } = self;
+        format!(
+            "version: 1\nstate: {{ memory: {memory}B, split: {split} }}\nrules:\n  - {{ name: {RULE}, key: ip, {by} }}\n"
+        )
+    }
+}
 
 /// `Limiter::check`: one rule, asked by its id with a string key.
 #[derive(Debug, Clone)]
@@ -19,13 +53,22 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// A limiter with one rule, whose table has `memory` bytes.
+    /// A limiter with one token bucket a key, whose table has `memory` bytes.
     ///
     /// # Errors
     ///
     /// If the policy that is made for it does not hold.
     pub(crate) fn new(allowance: Allowance, memory: usize) -> Result<Self, BenchError> {
-        let limiter = Arc::new(limiter(&policy(&allowance.text(), memory))?);
+        Self::kept(&Kept::by_bucket(allowance), memory, SystemClock::new())
+    }
+
+    /// A limiter with one rule, whose table has `memory` bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the policy that is made for it does not hold.
+    pub(crate) fn kept(kept: &Kept, memory: usize, clock: impl Into<AnyClock>) -> Result<Self, BenchError> {
+        let limiter = Arc::new(limiter(&kept.policy(memory), clock)?);
         let rule = limiter.rule(RULE).ok_or_else(|| BenchError::SetUp {
             who: "sluicegate",
             why: "the rule is missing".to_owned(),
@@ -34,8 +77,14 @@ impl Checks {
     }
 
     /// The limiter behind it.
-    pub(crate) fn limiter(&self) -> &Limiter {
+    pub(crate) const fn limiter(&self) -> &Arc<Limiter> {
         &self.limiter
+    }
+
+    /// Whether some key found no cell.
+    pub(crate) fn overflowed(&self) -> u64 {
+        let buckets = self.limiter.table().buckets();
+        buckets.iter().map(|bucket| bucket.overflowed()).sum()
     }
 }
 
@@ -46,23 +95,44 @@ impl Contestant for Checks {
     }
 }
 
-/// `Limiter::decide`: a whole request, from its peer's address to the decision with its report.
+/// `Limiter::decide`: a whole request, from its peer's address to the decision with its report, and to the end of what it
+/// holds.
 #[derive(Debug, Clone)]
 pub(crate) struct Decides {
     limiter: Arc<Limiter>,
     headers: HeaderMap,
+    path: &'static str,
 }
 
 impl Decides {
-    /// A limiter with one rule keyed by address, whose table has `memory` bytes.
+    /// A limiter with one token bucket an address, whose table has `memory` bytes.
     ///
     /// # Errors
     ///
     /// If the policy that is made for it does not hold.
     pub(crate) fn new(allowance: Allowance, memory: usize) -> Result<Self, BenchError> {
+        Self::kept(&Kept::by_bucket(allowance), memory)
+    }
+
+    /// A limiter with one rule keyed by address, whose table has `memory` bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the policy that is made for it does not hold.
+    pub(crate) fn kept(kept: &Kept, memory: usize) -> Result<Self, BenchError> {
+        Self::by(&kept.policy(memory), "/v1/items")
+    }
+
+    /// A limiter with this policy, asked for this path.
+    ///
+    /// # Errors
+    ///
+    /// If the policy does not hold.
+    pub(crate) fn by(policy: &str, path: &'static str) -> Result<Self, BenchError> {
         Ok(Self {
-            limiter: Arc::new(limiter(&policy(&allowance.text(), memory))?),
+            limiter: Arc::new(limiter(policy, SystemClock::new())?),
             headers: HeaderMap::new(),
+            path,
         })
     }
 }
@@ -73,7 +143,7 @@ impl Contestant for Decides {
         let request = Request {
             method: &Method::GET,
             host: "api.example",
-            path: "/v1/items",
+            path: self.path,
             peer: Some(IpAddr::V4(Ipv4Addr::from_bits(client.index))),
             headers: &self.headers,
         };
@@ -84,14 +154,10 @@ impl Contestant for Decides {
 
 const RULE: &str = "per-client";
 
-fn policy(limit: &str, memory: usize) -> String {
-    format!("version: 1\nstate: {{ memory: {memory}B }}\nrules:\n  - {{ name: {RULE}, key: ip, limit: {limit} }}\n")
-}
-
 /// The limiter of a policy.
-fn limiter(policy: &str) -> Result<Limiter, BenchError> {
+fn limiter(policy: &str, clock: impl Into<AnyClock>) -> Result<Limiter, BenchError> {
     let (policy, _warnings) =
         Policy::parse("bench", policy).map_err(|faults| BenchError::set_up("sluicegate", &faults))?;
     let secret = secret::generate().map_err(|error| BenchError::set_up("sluicegate", &error))?;
-    Limiter::new(&policy, &secret, SystemClock::new()).map_err(|error| BenchError::set_up("sluicegate", &error))
+    Limiter::new(&policy, &secret, clock).map_err(|error| BenchError::set_up("sluicegate", &error))
 }
