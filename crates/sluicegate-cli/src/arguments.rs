@@ -106,7 +106,7 @@ pub(crate) struct Draw {
     /// The limit, in the policy file's words; of a concurrency limit its count
     #[arg(long, value_name = "LIMIT", default_value = "6/s", value_parser = limit)]
     pub(crate) limit: Limit,
-    /// When requests arrive: [COUNT@]START[+EVERY], several of them between blanks
+    /// When requests arrive: `[COUNT@]START[+EVERY]`, several of them between blanks
     #[arg(long, value_name = "TIMES", default_value = ARRIVALS, value_parser = Arrivals::parse)]
     pub(crate) arrivals: Arrivals,
     /// How long a request lasts; of use for permits, and for what is settled at its end

@@ -174,7 +174,7 @@ impl Display for Escaped<'_> {
 }
 
 /// Blue, green and vermilion of the palette by Okabe and Ito, which the colour-blind tell apart, darker on a light ground and
-/// lighter on a dark one, so that each has a contrast of at least 4.5 to 1.
+/// lighter on a dark one, so that each has a contrast of at least 4.5 to 1 to its ground.
 const STYLE: &str = "\
 text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',Arial,sans-serif;font-size:13px;fill:#1f2328}
 .title{font-size:16px;font-weight:600}
@@ -192,7 +192,7 @@ text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',Arial,s
 .refuse{stroke:#c44400;stroke-width:2;fill:none}
 .left{stroke:#1f2328;stroke-width:1.6;fill:none}
 .under{fill:#0067a8;fill-opacity:.13}
-.shut{fill:#c44400;fill-opacity:.16}
+.shut{fill:#c44400;fill-opacity:.1}
 @media (prefers-color-scheme:dark){
 text{fill:#e6edf3}
 .soft{fill:#9da7b1}
