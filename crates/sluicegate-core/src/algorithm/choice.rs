@@ -62,3 +62,34 @@ impl Align {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_algorithm_has_the_name_that_policies_use() {
+        let align = Align::Epoch;
+        let named = [
+            (Algorithm::TokenBucket, "token_bucket"),
+            (
+                Algorithm::LeakyBucket {
+                    max_wait: Duration::ZERO,
+                    free: 0,
+                },
+                "leaky_bucket",
+            ),
+            (Algorithm::FixedWindow { align }, "fixed_window"),
+            (Algorithm::SlidingWindow, "sliding_window"),
+            (Algorithm::SlidingLog, "sliding_log"),
+            (Algorithm::Concurrency, "concurrency"),
+        ];
+        for (algorithm, name) in named {
+            assert_eq!(algorithm.as_str(), name);
+        }
+        assert_eq!(
+            (Align::Epoch.as_str(), Align::FirstHit.as_str()),
+            ("epoch", "first_hit")
+        );
+    }
+}

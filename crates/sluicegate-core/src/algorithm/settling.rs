@@ -588,4 +588,23 @@ mod tests {
         assert_eq!(bucket.locked_for(restored, at_s(0)), Some(Duration::from_mins(10)));
         assert_eq!(bucket.restore(kept, at_s(0), Duration::from_secs(800)), Wide::UNSEEN);
     }
+
+    #[test]
+    fn an_overdraft_is_paid_off_before_anything_passes_again() {
+        let bucket = bucket("1/s burst 2", 0);
+        assert_eq!(bucket.lock(), None);
+        let state = bucket.overdraw(Wide::UNSEEN, at_s(0), units(5));
+        assert_eq!(bucket.overdraw(state, at_s(0), Cost::ZERO), state);
+        let wait = |second| bucket.charge(state, at_s(second), Cost::ONE).answer.retry;
+        assert_eq!(wait(0), Some(Retry::After(Duration::from_secs(4))));
+        assert_eq!((wait(3), wait(4)), (Some(Retry::After(Duration::from_secs(1))), None));
+    }
+
+    #[test]
+    fn an_overdraft_that_uses_a_limit_up_locks_like_a_charge() {
+        let bucket = bucket("1/s burst 2", 60);
+        assert_eq!(bucket.lock(), Some(Duration::from_secs(60)));
+        let state = bucket.overdraw(Wide::UNSEEN, at_s(0), units(2));
+        assert_eq!(bucket.locked_for(state, at_s(1)), Some(Duration::from_secs(59)));
+    }
 }

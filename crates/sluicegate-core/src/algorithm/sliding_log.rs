@@ -106,11 +106,6 @@ impl SlidingLog {
         &self.limit
     }
 
-    /// Most entries that a log of this limit ever holds.
-    pub const fn entries_max(&self) -> u64 {
-        self.max
-    }
-
     /// Decides one request and, if it passes, logs it. Only then entries that count no more are dropped: a refusal, and a
     /// question of cost zero, leave the log as it was.
     ///

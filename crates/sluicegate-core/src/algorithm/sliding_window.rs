@@ -373,4 +373,15 @@ mod tests {
         assert_eq!(left(2_500), 6);
         assert_eq!(left(3_000), 8);
     }
+
+    #[test]
+    fn a_lowered_limit_cuts_what_counts_to_itself_and_no_further() {
+        let (old, new) = (window("8/s"), window("4/s"));
+        let state = old.decide(Wide::UNSEEN, at_ms(0), Cost::new(8)).state;
+        // A quarter into the next window six of the eight still count: cut to four of them, five and a third before.
+        let cut = new.carry_over(&old, state, at_ms(1_250));
+        let left = |ms| new.decide(cut, at_ms(ms), Cost::ZERO).answer.remaining;
+        assert_eq!((left(1_250), left(1_500), left(1_999)), (0, 1, 3));
+        assert_eq!(old.carry_over(&old, state, at_ms(1_250)), state);
+    }
 }
