@@ -139,6 +139,8 @@ pub enum PartKind {
     Value = 7,
     /// A member of a request's body.
     Body = 8,
+    /// A whole number that a program names itself.
+    Number = 9,
 }
 
 /// A keyed 64-bit hash of a key's parts.

@@ -40,7 +40,12 @@ mod route;
 pub mod secret;
 mod told;
 
-pub use limiter::{Admitted, BodyQuestion, Check, Cleaner, Decision, Engine, Limiter, LimiterError, Outcome, Ticket};
+pub use limiter::{
+    Admitted, AskError, AskedRule, Attempt, BodyQuestion, BuildError, Builder, Check, Cleaner, DEADLINE_DEFAULT,
+    Decision, Engine, Grant, Key, KeyParts, Limiter, LimiterError, OPEN_MAX, Outcome, Permit, Reservation,
+    ReservationId, Reserve, Rule, RuleFaults, RuleHandle, Settled, Ticket,
+};
+pub use policy::checked::{Algorithm, Align, OnSuccess};
 pub use request::{Request, canonical_host};
 pub use route::{PathConflict, RouteId};
 pub use sluicegate_core::{Cost, Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};

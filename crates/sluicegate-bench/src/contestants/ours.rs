@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use sluicegate::policy::Policy;
-use sluicegate::{AnyClock, Decision, Limiter, Outcome, Request, RuleId, SystemClock, secret};
+use sluicegate::{AnyClock, Decision, Limiter, Outcome, Request, RuleHandle, SystemClock, secret};
 
 use super::{Allowance, Contestant};
 use crate::clients::Client;
@@ -45,11 +45,11 @@ impl Kept {
     }
 }
 
-/// `Limiter::check`: one rule, asked by its id with a string key.
+/// `Limiter::check`: one rule, asked by its handle with a string key.
 #[derive(Debug, Clone)]
 pub(crate) struct Checks {
     limiter: Arc<Limiter>,
-    rule: RuleId,
+    rule: RuleHandle,
 }
 
 impl Checks {
@@ -69,10 +69,9 @@ impl Checks {
     /// If the policy that is made for it does not hold.
     pub(crate) fn kept(kept: &Kept, memory: usize, clock: impl Into<AnyClock>) -> Result<Self, BenchError> {
         let limiter = Arc::new(limiter(&kept.policy(memory), clock)?);
-        let rule = limiter.rule(RULE).ok_or_else(|| BenchError::SetUp {
-            who: "sluicegate",
-            why: "the rule is missing".to_owned(),
-        })?;
+        let rule = limiter
+            .rule(RULE)
+            .map_err(|error| BenchError::set_up("sluicegate", &error))?;
         Ok(Self { limiter, rule })
     }
 
@@ -91,7 +90,9 @@ impl Checks {
 impl Contestant for Checks {
     #[inline]
     fn decide(&mut self, client: &Client) -> bool {
-        self.limiter.check(self.rule, client.key.as_bytes()).passes()
+        self.limiter
+            .check(&self.rule, client.key.as_bytes())
+            .is_ok_and(|check| check.passes())
     }
 }
 

@@ -210,6 +210,7 @@ impl CostReport {
             settle: cost.settle.as_ref().map(|settle| match settle {
                 SettleSource::Body(pointer) => format!("response.{pointer}"),
                 SettleSource::Header(name) => format!("response.header.{name}"),
+                SettleSource::Program => "program".to_owned(),
             }),
         }
     }
@@ -240,6 +241,7 @@ fn key_part(part: &KeyPart) -> String {
         KeyPart::Host => "host".to_owned(),
         KeyPart::Header(name) => format!("header.{name}"),
         KeyPart::Body { pointer, .. } => format!("body.{pointer}"),
+        KeyPart::Program => "program".to_owned(),
     }
 }
 

@@ -15,6 +15,9 @@ pub(super) const GROUP: usize = 2;
 /// choosing the emptier.
 pub(super) const FIRST_GROUP_FREE_MIN: usize = GROUP / 2;
 
+/// Words in a cache line of nearly all processors.
+const LINE_WORDS: usize = 8;
+
 /// Locks for making cells. Many more than cores, so that two first requests rarely meet; few enough to cost 8 KiB.
 #[cfg(not(loom))]
 pub(super) const STRIPES: usize = 1024;
@@ -173,6 +176,16 @@ impl<const WORDS: usize> Groups<WORDS> {
     pub(super) fn find(&self, spot: Spot) -> Option<&[AtomicU64; WORDS]> {
         let first = self.first(spot);
         search(self.group(first), spot.tag).or_else(|| search(self.group(self.second(spot, first)), spot.tag))
+    }
+
+    /// Loads each line of the key's first group, and waits for none of them.
+    #[inline]
+    pub(super) fn fetch(&self, spot: Spot) {
+        let group = self.group(self.first(spot));
+        for cell in group.iter().step_by((LINE_WORDS / WORDS).max(1)) {
+            // Relaxed: what is read is not looked at. The hint keeps the load from being left out as useless.
+            std::hint::black_box(cell[0].load(Ordering::Relaxed));
+        }
     }
 
     /// The lock under which this key's cell is made, the same for all buckets of one line.

@@ -49,6 +49,11 @@ impl Ending {
         (settle.is_some() || failures.is_some()).then_some(Self { settle, failures })
     }
 
+    /// What a success gives back; `None` of a rule that counts every request.
+    pub(super) fn on_success(&self) -> Option<OnSuccess> {
+        self.failures.as_ref().map(|(_, on_success)| *on_success)
+    }
+
     /// What becomes of the reservation, by what is known now.
     pub(super) fn fate(&self, known: Known<'_>) -> Fate {
         if let Some((when, on_success)) = &self.failures {
@@ -67,7 +72,7 @@ impl Ending {
             }
         }
         let claimed = match &self.settle {
-            None => return Fate::Keep,
+            None | Some(SettleSource::Program) => return Fate::Keep,
             Some(SettleSource::Header(name)) => match known.headers {
                 Some(headers) => header_cost(headers, name),
                 None => None,

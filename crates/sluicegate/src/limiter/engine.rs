@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
 use http::HeaderName;
 use sluicegate_core::{Cost, KeyHash, Mode, PartKind, RULES_MAX, RuleId};
 use sluicegate_state::{BUCKETS_MAX, Bucket, Charge, Clock as _, HOLDS_MAX, Hold, Key, WhenRefused};
 
+use super::asked::Asking;
 use super::attributes::Attributes;
 use super::costs::RuleCost;
 use super::ending::Ending;
@@ -32,7 +34,12 @@ pub struct Engine {
     on_route: Box<[OnRoute]>,
     pub(super) metrics: Metrics,
     pub(super) waiting_max: usize,
+    /// This engine's number among all of the process, so that no handle takes one engine's rule for another's.
+    pub(super) number: u64,
 }
+
+/// The next engine's number. 48 bits of it count, which no process makes.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 /// A rule, made ready.
 #[derive(Debug)]
@@ -49,6 +56,10 @@ pub(super) struct Rule {
     hold: Hold,
     when_refused: WhenRefused,
     pub(super) ending: Option<Ending>,
+    /// How a program asks it.
+    pub(super) asking: Asking,
+    /// Whether all share one cell, whatever key a program names.
+    pub(super) is_whole: bool,
 }
 
 /// What applies to the requests of one route.
@@ -109,20 +120,25 @@ impl Engine {
         // Last: from here on nothing can go wrong but the table itself, which then has changed nothing.
         let buckets = shared.table.install(specs.buckets, shared.now())?;
         let numbered = (0..).map(RuleId::new).zip(&policy.rules).zip(specs.of_rule);
+        let when_refused = |rule: &checked::Rule| {
+            if rule.charge_refused {
+                WhenRefused::Charge
+            } else {
+                WhenRefused::Nothing
+            }
+        };
         let rules = numbered.map(|((id, rule), (bucket, meter))| Rule {
             id,
             bucket: Arc::clone(&buckets[bucket]),
             meter,
+            asking: Rule::asking(buckets[bucket].meter(), meter, when_refused(rule)),
+            is_whole: rule.key.is_empty(),
             key: RuleKey::new(rule),
             cost: RuleCost::new(&rule.cost),
             enforce: rule.enforce,
             salt: shared.hasher.key().part(PartKind::Rule, rule.name.as_bytes()).finish(),
             hold: if rule.holds() { Hold::UntilTheEnd } else { Hold::No },
-            when_refused: if rule.charge_refused {
-                WhenRefused::Charge
-            } else {
-                WhenRefused::Nothing
-            },
+            when_refused: when_refused(rule),
             ending: Ending::new(rule),
         });
         Ok(Self {
@@ -143,6 +159,7 @@ impl Engine {
                 former,
             ),
             waiting_max: policy.state.waiting,
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             told: Arc::new(told),
             shared,
         })
@@ -304,8 +321,9 @@ fn distinct<'p>(pointers: impl Iterator<Item = &'p Pointer>) -> Result<Pointers,
 
 /// The rules that apply to a route, or to requests of none; in the policy's order.
 fn rules_of(policy: &Policy, route: Option<usize>) -> Box<[usize]> {
-    let applies =
-        |rule: &checked::Rule| rule.routes.is_empty() || route.is_some_and(|route| rule.routes.contains(&route));
+    let applies = |rule: &checked::Rule| {
+        !rule.is_for_programs() && (rule.routes.is_empty() || route.is_some_and(|route| rule.routes.contains(&route)))
+    };
     policy
         .rules
         .iter()

@@ -90,6 +90,8 @@ fn add<'k>(key: KeyBuilder<'k>, part: &KeyPart, attributes: &Attributes<'_>) -> 
         KeyPart::Route => some(PartKind::Route, attributes.route),
         KeyPart::Method => Some(key.part(PartKind::Method, method(attributes.method).as_bytes())),
         KeyPart::Host => some(PartKind::Host, attributes.host),
+        // No request meets such a rule.
+        KeyPart::Program => None,
         KeyPart::Header(name) => match attributes.header(name) {
             Claim::One(value) => Some(key.part(PartKind::Header, value.as_bytes().trim_ascii())),
             Claim::Absent | Claim::Several => None,

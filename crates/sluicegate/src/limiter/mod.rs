@@ -8,18 +8,28 @@
 //! ```
 
 mod admitted;
+mod asked;
+mod attempt;
 mod attributes;
+mod batch;
+mod builder;
 mod check;
 mod cleaner;
 mod costs;
 mod decide;
 mod ending;
 mod engine;
+mod grant;
+mod key;
 mod keys;
 mod outcome;
+mod permit;
 mod question;
+mod registry;
+mod reserve;
 mod shared;
 mod specs;
+mod together;
 mod told;
 
 use std::net::IpAddr;
@@ -27,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
-use sluicegate_core::{KeyHasher, RULES_MAX, Report, Retry, RuleId, Secret};
+use sluicegate_core::{KeyHasher, RULES_MAX, Report, Retry, Secret};
 use sluicegate_state::{AnyClock, BUCKETS_MAX, HOLDS_MAX, Memory, Table, TableError};
 
 use crate::address;
@@ -40,11 +50,19 @@ use shared::Shared;
 use told::Recent;
 
 pub use admitted::Admitted;
+pub use asked::{AskError, AskedRule, RuleHandle};
+pub use attempt::Attempt;
+pub use builder::{BuildError, Builder, Rule, RuleFaults};
 pub use check::Check;
 pub use cleaner::Cleaner;
 pub use engine::Engine;
+pub use grant::Grant;
+pub use key::{Key, KeyParts};
 pub use outcome::{Decision, Outcome, Ticket};
+pub use permit::Permit;
 pub use question::BodyQuestion;
+pub use registry::{OPEN_MAX, ReservationId, Settled};
+pub use reserve::{DEADLINE_DEFAULT, Reservation, Reserve};
 
 /// Decides, for every request, whether it keeps to the policy's limits.
 ///
@@ -178,11 +196,6 @@ impl Limiter {
         self.engine.load_full()
     }
 
-    /// The rule of that name in the policy in force.
-    pub fn rule(&self, name: &str) -> Option<RuleId> {
-        self.engine.load().rule(name)
-    }
-
     /// Who sent a request: its peer or, where that is a trusted proxy, whom the proxy names. Not cut to a prefix.
     pub fn client_address(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         address::find(&self.engine.load().identity, peer, headers)
@@ -200,8 +213,12 @@ impl Limiter {
 
     /// Frees idle cells, among the next `cells` of the table after those of the last call, and tells how many. A
     /// [`Cleaner`] does this beside the traffic; see [`Table::clean`].
+    ///
+    /// Ends reservations whose deadline is over, too.
     pub fn clean(&self, cells: usize) -> usize {
-        self.shared.table.clean(cells, self.shared.now())
+        let now = self.shared.now();
+        self.shared.open.expire(&self.shared.table, now);
+        self.shared.table.clean(cells, now)
     }
 
     /// Writes what a client is told of its limits into the headers of any response: `RateLimit-Policy` and `RateLimit`.

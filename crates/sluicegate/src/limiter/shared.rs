@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sluicegate_core::{KeyHasher, Timestamp};
-use sluicegate_state::{AnyClock, Clock as _, Table};
+use sluicegate_state::{AnyClock, Clock as _, Holding, Table};
+
+use super::registry::Registry;
 
 /// What all policies of one limiter share, one after another.
 #[derive(Debug)]
@@ -13,6 +15,8 @@ pub(crate) struct Shared {
     pub(crate) hasher: KeyHasher,
     /// Requests that wait in queues.
     waiting: AtomicUsize,
+    /// Reservations that are found again by an id.
+    pub(super) open: Registry,
 }
 
 impl Shared {
@@ -22,6 +26,7 @@ impl Shared {
             clock,
             hasher,
             waiting: AtomicUsize::new(0),
+            open: Registry::default(),
         }
     }
 
@@ -43,6 +48,12 @@ impl Shared {
                 (waiting < most).then_some(waiting + 1)
             });
         counted.is_ok()
+    }
+
+    /// What was reserved stays charged as it was.
+    pub(super) fn keep(&self, holding: Holding) {
+        let reserved = holding.cost();
+        self.table.settle(holding, reserved, self.now());
     }
 
     pub(super) fn wait_no_more(&self) {

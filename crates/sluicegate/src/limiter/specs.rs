@@ -144,6 +144,7 @@ fn identity(name: &str, rule: &Rule) -> BucketIdentity {
             KeyPart::Route => part("route"),
             KeyPart::Method => part("method"),
             KeyPart::Host => part("host"),
+            KeyPart::Program => part("program"),
             KeyPart::Header(name) => {
                 part("header");
                 part(name.as_str());

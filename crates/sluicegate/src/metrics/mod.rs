@@ -249,6 +249,18 @@ impl Metrics {
         }
     }
 
+    /// Counts how often a rule that was asked by name said each [`RuleOutcome`].
+    #[inline]
+    pub(crate) fn count_checks(&self, rule: RuleId, counts: [u64; RuleOutcome::ALL.len()]) {
+        let Some(counters) = self.counters(None) else { return };
+        let stripe = self.stripes.stripe();
+        for (outcome, count) in RuleOutcome::ALL.into_iter().zip(counts) {
+            if count > 0 {
+                stripe.add(counters.rule(rule.index(), outcome), count);
+            }
+        }
+    }
+
     /// Whether the next decision of this thread on this route is to be timed.
     #[inline]
     pub(crate) fn is_sampled(&self, route: Option<RouteId>) -> bool {

@@ -5,12 +5,13 @@
 //!                      └──────────── every fault, with line and remedy ──────────► Faults
 //! ```
 //!
-//! [`Policy::load`] opens the file, [`Policy::parse`] takes its text, [`PolicyText`] is for who looks at a file more than once. None
-//! stops at the first fault. What the fields
+//! [`Policy::load`] opens the file, [`Policy::parse`] takes its text, [`PolicyText`] is for who looks at a file more than once;
+//! `document` takes what a program has put together. None stops at the first fault. What the fields
 //! mean is said in `docs/policy.md` and, for editors, by [`schema()`].
 
 mod check;
 pub mod checked;
+pub(crate) mod document;
 mod fault;
 mod findings;
 mod key;

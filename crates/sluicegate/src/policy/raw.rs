@@ -263,7 +263,7 @@ shape! {
     RuleFields {
         /// What clients, metrics and logs call it.
         required name: Name,
-        /// What is counted apart: `ip`, `route`, `method`, `host`, `header.NAME`, `body./MEMBER`, or a list that makes one key together; `[]` counts all requests in one.
+        /// What is counted apart: `ip`, `route`, `method`, `host`, `header.NAME`, `body./MEMBER`, or a list that makes one key together; `[]` counts all requests in one; `program` is for a program that asks by the library.
         required key: OneOrMany<KeyItem, 0, KEY_PARTS_MAX>,
         /// How much may pass, as in `100/min`, `10 per 15min`, `5/s burst 10`; a bare count for concurrency.
         required limit: LimitText,
@@ -333,7 +333,7 @@ shape! {
         optional default: Whole<0, { u64::MAX }> = "1",
         /// A larger claim is cut down to so many units; unless said it is taken as it is.
         optional max: Whole<1, { u64::MAX }>,
-        /// Where the response tells the true cost, `response./MEMBER` or `response.header.NAME`; unless said, what was reserved is the cost.
+        /// Where the response tells the true cost, `response./MEMBER` or `response.header.NAME`, or that the program does which asks by the library (`program`); unless said, what was reserved is the cost.
         optional settle: SettleSource,
     }
 }

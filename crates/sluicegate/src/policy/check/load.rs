@@ -34,6 +34,10 @@ impl Load {
 
     /// Counts a rule in, and notes the first with which some request meets too much.
     pub(super) fn add(&mut self, rule: &Rule, spot: Spot, routes: &Routes, findings: &mut Findings<'_>) {
+        if rule.is_for_programs() {
+            // No request meets it.
+            return;
+        }
         let number = self.added;
         self.added += 1;
         if let Some(excess) = self.rules.add(&rule.routes, [number]) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::checked::{Enforce, KeyPart, OnMissingKey, Overflow, Rule};
+use super::super::checked::{CostSource, Enforce, KeyPart, OnMissingKey, Overflow, Rule, SettleSource};
 use super::super::fault::quoted;
 use super::super::findings::{Findings, Located, Spot};
 use super::super::key::KeyItem;
@@ -133,7 +133,10 @@ pub(super) fn check<const MIN: usize, const MAX: usize>(
 
 fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, findings: &mut Findings<'_>) -> Entry {
     let spots = Spots::of(&raw, spot);
-    let key = raw.key.value().map(|list| check_key(list.0, findings));
+    let key = raw.key.as_ref().map(|list| check_key(&list.value.0, findings));
+    if let Some(key) = &key {
+        check_for_programs(&raw, &spots, key, findings);
+    }
     let enforce = raw.enforce.value().unwrap_or(Enforce::ALL);
     if key.as_ref().is_some_and(Vec::is_empty) && enforce != Enforce::ALL && enforce != Enforce::SHADOW {
         // The share goes by the key's hash, and this rule has but one key.
@@ -199,20 +202,65 @@ fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, findings: &mut Findin
     }
 }
 
-fn check_key(list: Vec<Located<KeyItem>>, findings: &mut Findings<'_>) -> Vec<KeyPart> {
+fn check_key(list: &[Located<KeyItem>], findings: &mut Findings<'_>) -> Vec<KeyPart> {
     let mut key: Vec<KeyPart> = Vec::new();
     for part in list {
-        let KeyItem(value) = part.value;
-        if key.iter().any(|other| same_attribute(other, &value)) {
+        let KeyItem(value) = &part.value;
+        if key.iter().any(|other| same_attribute(other, value)) {
             findings.fault(
                 part.spot,
                 "this part of the key is listed twice",
                 "remove one of the two",
             );
         }
-        key.push(value);
+        key.push(value.clone());
     }
     key
+}
+
+/// That a rule for programs is one as a whole: no request has what it counts by.
+fn check_for_programs(raw: &RuleFields, spots: &Spots, key: &[KeyPart], findings: &mut Findings<'_>) {
+    let settles = raw.cost.as_ref().and_then(|cost| cost.value.settle.as_ref());
+    let told_by_program = settles.is_some_and(|settle| settle.value == SettleSource::Program);
+    if !key.contains(&KeyPart::Program) {
+        if told_by_program {
+            findings.fault(
+                spots.cost,
+                "no program asks by this rule, so that none tells the true cost",
+                "write key: program, or say where the response tells it",
+            );
+        }
+        return;
+    }
+    if key.len() > 1 {
+        findings.fault(
+            spots.key,
+            "`program` stands for the whole key, whose parts the program names",
+            "write key: program",
+        );
+    }
+    for (spot, name) in [
+        (raw.routes.as_ref().map(|field| field.spot), "routes"),
+        (spots.on_missing_key, "on_missing_key"),
+        (raw.failed_when.as_ref().map(|field| field.spot), "failed_when"),
+    ] {
+        if let Some(spot) = spot {
+            findings.fault_in_name(
+                spot,
+                format!("`{name}` is about requests, and this rule applies to none"),
+                "remove the field, or give the rule another key",
+            );
+        }
+    }
+    let claims = raw.cost.as_ref().and_then(|cost| cost.value.reserve.as_ref());
+    let reads_request = claims.is_some_and(|reserve| !matches!(reserve.value, CostSource::Fixed(_)));
+    if reads_request || (settles.is_some() && !told_by_program) {
+        findings.fault(
+            spots.cost,
+            "no request passes here that could tell its cost",
+            "leave `cost` out, or write {reserve: 1, settle: program}; the program names the cost when it asks",
+        );
+    }
 }
 
 /// One member of a body is one attribute, however it is put in order.

@@ -53,13 +53,15 @@ pub enum CostSource {
     Body(Pointer),
 }
 
-/// Where a response tells its true cost.
+/// Who tells a request's true cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettleSource {
     /// A member of the response's body; in a stream of events, the last one that has it.
     Body(Pointer),
     /// A header of the response.
     Header(HeaderName),
+    /// The program that reserved it tells; only in a rule for programs.
+    Program,
 }
 
 /// Which requests count.

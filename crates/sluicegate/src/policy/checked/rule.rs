@@ -24,7 +24,8 @@ pub struct Rule {
     /// of one bucket agree in all but name, routes, burst, `free`, cost and what is there for people. Where two of
     /// them apply to one request, their costs are equal.
     pub bucket: Option<String>,
-    /// Indexes into [`Policy::routes`](super::Policy::routes); empty means every request, also one of no route.
+    /// Indexes into [`Policy::routes`](super::Policy::routes); empty means every request, also one of no route. Of a rule
+    /// for programs it is empty and means none.
     pub routes: Vec<usize>,
     /// What a request takes from the limit.
     pub cost: CostSpec,
@@ -55,6 +56,11 @@ impl Rule {
     /// The name of the bucket that the rule draws from: the rule's own unless `bucket` says another.
     pub fn bucket_name(&self) -> &str {
         self.bucket.as_ref().unwrap_or(&self.name)
+    }
+
+    /// Whether the rule is for a program to ask by the library, and applies to no request.
+    pub const fn is_for_programs(&self) -> bool {
+        matches!(self.key.as_slice(), [KeyPart::Program])
     }
 
     /// Whether what a request took is put right after its response: its true cost, or whether it failed at all.
@@ -92,7 +98,7 @@ impl Rule {
     pub fn response_members(&self) -> impl Iterator<Item = &Pointer> {
         let settle = match &self.cost.settle {
             Some(SettleSource::Body(pointer)) => Some(pointer),
-            Some(SettleSource::Header(_)) | None => None,
+            Some(SettleSource::Header(_) | SettleSource::Program) | None => None,
         };
         let failed = match &self.count {
             Count::Failures(failures) => failures.failed_when.members.as_slice(),
@@ -187,6 +193,9 @@ pub enum KeyPart {
         /// Whether the value is put into lower case.
         lowercase: bool,
     },
+    /// Whatever the program names that asks by the library. It stands alone, and no request has it: such a rule applies
+    /// to none.
+    Program,
 }
 
 /// What stands in for a part of the key that a request does not have.

@@ -9,7 +9,7 @@ use super::source::{header, header_grammar, member, member_grammar};
 use super::{Scalar, Wrong, wrong};
 
 impl Scalar for KeyPart {
-    const EXPECTED: &'static str = "ip, route, method, host, header.NAME or body./MEMBER";
+    const EXPECTED: &'static str = "ip, route, method, host, header.NAME, body./MEMBER or program";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         if let Some(name) = text.strip_prefix("header.") {
@@ -27,6 +27,7 @@ impl Scalar for KeyPart {
             "route" => Ok(Self::Route),
             "method" => Ok(Self::Method),
             "host" => Ok(Self::Host),
+            "program" => Ok(Self::Program),
             _ => {
                 let stem = text.split(['.', ':']).next().unwrap_or_default();
                 if KEYS_TO_COME.contains(&stem) {
@@ -46,9 +47,9 @@ impl Scalar for KeyPart {
     }
 }
 
-const KEY_REMEDY: &str = "use ip, route, method, host, header.NAME or body./MEMBER";
+const KEY_REMEDY: &str = "use ip, route, method, host, header.NAME, body./MEMBER or program";
 
-const KEYS: [&str; 4] = ["ip", "route", "method", "host"];
+const KEYS: [&str; 5] = ["ip", "route", "method", "host", "program"];
 
 /// Attributes that later versions will know.
 const KEYS_TO_COME: [&str; 13] = [

@@ -96,9 +96,12 @@ impl Scalar for CostSource {
 }
 
 impl Scalar for SettleSource {
-    const EXPECTED: &'static str = "response./MEMBER or response.header.NAME";
+    const EXPECTED: &'static str = "response./MEMBER, response.header.NAME or program";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
+        if text == PROGRAM {
+            return Ok(Self::Program);
+        }
         match of_response(text)? {
             Sign::Member(pointer) => Ok(Self::Body(pointer)),
             Sign::Header(name) => Ok(Self::Header(name)),
@@ -106,9 +109,12 @@ impl Scalar for SettleSource {
     }
 
     fn grammar() -> Value {
-        json!({ "anyOf": [header_grammar("response.header"), member_grammar("response")] })
+        json!({ "anyOf": [header_grammar("response.header"), member_grammar("response"), { "const": PROGRAM }] })
     }
 }
+
+/// What stands where the program that asks by the library is meant.
+const PROGRAM: &str = "program";
 
 /// One way to tell that a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -24,6 +24,10 @@ pub(super) fn give(routes: &Routes, rules: &Rules, state: &State, findings: &mut
     let covers = Covers::new(routes, rules);
     for entry in &rules.all {
         let Some(rule) = &entry.rule else { continue };
+        if rule.is_for_programs() {
+            // What it counts by is the program's to judge.
+            continue;
+        }
         about_address_headers(entry, rule, findings);
         about_typed_key(entry, rule, routes, &covers, findings);
         about_claimed_cost(entry, rule, routes, &covers, findings);
@@ -99,6 +103,9 @@ impl Covers {
                 covers.by_count.everywhere = true;
                 continue;
             };
+            if rule.is_for_programs() {
+                continue;
+            }
             covers.any.add(rule);
             let counts_all = rule.enforce == Enforce::ALL
                 && rule.count == Count::Requests
@@ -119,7 +126,7 @@ impl Covers {
 fn is_typed(part: &KeyPart) -> bool {
     match part {
         KeyPart::Header(_) | KeyPart::Body { .. } | KeyPart::Host => true,
-        KeyPart::Ip | KeyPart::Route | KeyPart::Method => false,
+        KeyPart::Ip | KeyPart::Route | KeyPart::Method | KeyPart::Program => false,
     }
 }
 
@@ -132,6 +139,7 @@ fn written(part: &KeyPart) -> String {
         KeyPart::Ip => "ip".to_owned(),
         KeyPart::Route => "route".to_owned(),
         KeyPart::Method => "method".to_owned(),
+        KeyPart::Program => "program".to_owned(),
     }
 }
 
