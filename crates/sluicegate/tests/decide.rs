@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method};
 use sluicegate::policy::Policy;
-use sluicegate::{Decision, Limiter, ManualClock, Mode, Outcome, Reason, Request, Retry, Secret};
+use sluicegate::{
+    Algorithm, Align, Decision, Limiter, ManualClock, Mode, Outcome, Reason, Request, Retry, Rule, Secret,
+};
 
 /// A limiter on a clock that stands until it is moved.
 struct World {
@@ -503,6 +505,72 @@ fn a_decision_allocates_nothing() {
             // Known keys, fresh keys, refusals.
             let _ = world.limiter.decide(&request([10, 0, 0, 1]));
             let _ = world.limiter.decide(&request([192, 0, 2, n]));
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn asking_by_the_library_allocates_nothing() {
+    let leaky = Algorithm::LeakyBucket {
+        max_wait: Duration::from_secs(1),
+        free: 0,
+    };
+    let algorithms = [
+        Algorithm::TokenBucket,
+        leaky,
+        Algorithm::FixedWindow { align: Align::Epoch },
+        Algorithm::SlidingWindow,
+        Algorithm::SlidingLog,
+    ];
+    let rules = ["token", "leaky", "fixed", "sliding", "log"];
+    let builder = rules
+        .into_iter()
+        .zip(algorithms)
+        .fold(Limiter::builder(), |builder, (name, algorithm)| {
+            builder.rule(Rule::named(name).limit("20/min").algorithm(algorithm))
+        });
+    let limiter = builder
+        .rule(Rule::named("streams").permits(3))
+        .rule(Rule::named("tokens").limit("20/min").settles())
+        .rule(
+            Rule::named("passwords")
+                .limit("5/min")
+                .count_failures()
+                .lock(Duration::from_mins(15)),
+        )
+        .memory(4 << 20)
+        .build()
+        .expect("sound rules");
+    let handles = rules.map(|name| limiter.rule(name).expect("the rule"));
+    // The thread's stripe of counters is made with its first decision.
+    let _ = limiter.check("token", "first");
+    let ask = |key: &str| {
+        for (name, handle) in rules.into_iter().zip(&handles) {
+            let _ = limiter.check(name, key);
+            let _ = limiter.check_cost(handle, (key, 7u32), 3);
+            let _ = limiter.check_many(handle, [key, "other"], |_, check| {
+                let _ = check.remaining();
+            });
+        }
+        let _permits = [(); 4].map(|()| limiter.acquire("streams", key));
+        let reserved = limiter.reserve("tokens", key).cost(9).take();
+        let reserved = reserved.expect("the rule").granted();
+        let attempt = limiter.attempt("passwords", key).expect("the rule").granted();
+        let all = limiter.check_all(&[
+            ("token", &key, 1),
+            ("fixed", &key, 1),
+            ("log", &key, 1),
+            ("streams", &(), 1),
+        ]);
+        drop((all, attempt));
+        let _ = reserved.map(|reservation| reservation.settle(4));
+    };
+    let counted = allocation_counter::measure(|| {
+        // Fresh keys, known keys, refusals.
+        for _ in 0..20 {
+            ask("alice");
+            ask("bob");
         }
     });
     assert_eq!(counted.count_total, 0);

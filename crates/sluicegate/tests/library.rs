@@ -62,7 +62,7 @@ fn every_algorithm_is_offered_without_a_file() {
     let rule = |name: &str, algorithm| Rule::named(name).limit("3/min").algorithm(algorithm);
     let first_hit = Algorithm::FixedWindow { align: Align::FirstHit };
     let leaky = Algorithm::LeakyBucket {
-        max_wait: Duration::from_secs(60),
+        max_wait: Duration::from_mins(1),
         free: 1,
     };
     let (limiter, clock) = build(
@@ -72,7 +72,7 @@ fn every_algorithm_is_offered_without_a_file() {
             .rule(rule("sliding", Algorithm::SlidingWindow))
             .rule(rule("log", Algorithm::SlidingLog))
             .rule(rule("leaky", leaky))
-            .rule(Rule::named("locked").limit("3/min").lock(Duration::from_secs(600))),
+            .rule(Rule::named("locked").limit("3/min").lock(Duration::from_mins(10))),
     );
     for name in ["fixed", "first", "sliding", "log", "leaky", "locked"] {
         assert_eq!(passing(&limiter, name, "alice", 10), 3, "{name}");
@@ -178,8 +178,8 @@ fn a_rule_in_code_is_the_rule_that_a_file_has() {
             let bucket = engine.bucket(rule).expect("its bucket");
             (
                 bucket.identity(),
-                bucket.meter().clone(),
-                bucket.overflow_meter().cloned(),
+                *bucket.meter(),
+                bucket.overflow_meter().copied(),
                 engine.enforce(rule),
             )
         });
@@ -310,10 +310,9 @@ fn an_address_is_the_client_that_requests_from_there_are() {
 
 #[test]
 fn a_rule_for_programs_is_met_by_no_request() {
-    let rules: String = (0..40)
-        .map(|number| format!("  - {{name: r{number}, key: program, limit: 1/h}}\n"))
-        .collect();
-    let limiter = from_policy(&format!("version: 1\nrules:\n{rules}"));
+    let rules = (0..40).map(|number| format!("  - {{name: r{number}, key: program, limit: 1/h}}"));
+    let rules: Vec<String> = rules.collect();
+    let limiter = from_policy(&format!("version: 1\nrules:\n{}", rules.join("\n")));
     for _ in 0..3 {
         let request = Request {
             method: &Method::GET,
@@ -368,7 +367,7 @@ fn several_rules_are_charged_together_or_not_at_all() {
             ])
             .expect("the rules")
     };
-    let held: Vec<Decision> = ["ann", "ann", "ann", "bob"].map(|user| ask(user)).into();
+    let held: Vec<Decision> = ["ann", "ann", "ann", "bob"].map(ask).into();
     let passed: Vec<bool> = held.iter().map(Decision::passes).collect();
     assert_eq!(passed, [true, true, false, true]);
     let report: Vec<_> = held[2]
@@ -443,7 +442,7 @@ fn a_cost_beyond_all_bounds_is_refused_and_charges_nothing() {
     let algorithms = [
         Algorithm::TokenBucket,
         Algorithm::LeakyBucket {
-            max_wait: Duration::from_secs(60),
+            max_wait: Duration::from_mins(1),
             free: 0,
         },
         Algorithm::FixedWindow { align: Align::Epoch },

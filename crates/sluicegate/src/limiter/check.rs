@@ -102,7 +102,7 @@ impl Engine {
     /// The rule's name, for a message.
     pub(super) fn name_of(&self, rule: &Rule) -> String {
         let name = self.told.rule_names.get(rule.id.index());
-        name.map_or_else(String::new, |name| name.to_string())
+        name.map_or_else(String::new, ToString::to_string)
     }
 }
 
