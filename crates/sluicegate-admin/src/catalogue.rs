@@ -51,6 +51,11 @@ pub const FAMILIES: &[&Family] = &[
     &GATEWAY_CONNECTIONS_ACCEPTED,
     &GATEWAY_BYTES_READ,
     &GATEWAY_BYTES_WRITTEN,
+    &CONFIG_RELOADS,
+    &CONFIG_RELOAD_FAILURES,
+    &CONFIG_FILE_IN_FORCE,
+    &CONFIG_GENERATION,
+    &CONFIG_APPLIED_TIMESTAMP_SECONDS,
     &SERIES_OMITTED,
 ];
 
@@ -151,6 +156,41 @@ pub const GATEWAY_BYTES_WRITTEN: Family = counter(
     "gateway_bytes_written",
     &[],
     "Bytes written to clients, over connections that have ended",
+);
+
+/// Looks at the policy file that went well.
+pub const CONFIG_RELOADS: Family = counter(
+    "config_reloads",
+    &["outcome"],
+    "Times the policy file was read again and put in force, or was in force already",
+);
+
+/// Looks at the policy file that did not.
+pub const CONFIG_RELOAD_FAILURES: Family = counter(
+    "config_reload_failures",
+    &["reason"],
+    "Times the policy file was read again and could not be put in force",
+);
+
+/// Whether what is in force is what the file says.
+pub const CONFIG_FILE_IN_FORCE: Family = gauge(
+    "config_file_in_force",
+    &[],
+    "1 if the policy file, as it was last read, is the policy in force; else 0",
+);
+
+/// Which policy is in force.
+pub const CONFIG_GENERATION: Family = gauge(
+    "config_generation",
+    &[],
+    "The number of the policy in force among those since the start, from 1",
+);
+
+/// Since when it is.
+pub const CONFIG_APPLIED_TIMESTAMP_SECONDS: Family = gauge(
+    "config_applied_timestamp_seconds",
+    &[],
+    "Unix time at which the policy in force was put in force",
 );
 
 /// How many series found no room in this scrape.

@@ -1,18 +1,21 @@
 //! What the admin listener answers.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
-use axum::middleware::{self, Next};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use serde::Serialize;
+use sluicegate::policy::FAULTS_MAX;
 
+use crate::guard::guard;
 use crate::readings::Source;
+use crate::reload::{Reload, Reloads, Told};
 use crate::scrape::{self, Exposition};
 use crate::{Readiness, Stage};
 
@@ -22,18 +25,33 @@ pub struct Console {
     router: Router,
 }
 
+/// The policy file, and who reads it again.
+#[derive(Debug, Clone)]
+pub struct PolicyFile {
+    /// What became of it so far.
+    pub reloads: Reloads,
+    /// Reads it again.
+    pub reload: Arc<dyn Reload>,
+}
+
 impl Console {
-    /// Serves `sources` under `/metrics` and `readiness` under `/readyz`.
-    pub fn new(sources: Vec<Arc<dyn Source>>, readiness: Readiness) -> Self {
-        let shared = Arc::new(Shared {
-            exposition: Exposition::new(sources),
-            readiness,
-        });
-        let router = Router::new()
+    /// Serves `sources` under `/metrics` and `readiness` under `/readyz`; where there is a policy file, `/readyz` tells of it too, and a
+    /// POST to `/reload` reads it again.
+    pub fn new(sources: Vec<Arc<dyn Source>>, readiness: Readiness, file: Option<PolicyFile>) -> Self {
+        let mut router = Router::new()
             .route("/", get(index))
             .route("/metrics", get(metrics))
             .route("/healthz", get(health))
-            .route("/readyz", get(ready))
+            .route("/readyz", get(ready));
+        if file.is_some() {
+            router = router.route("/reload", post(reload));
+        }
+        let shared = Arc::new(Shared {
+            exposition: Exposition::new(sources),
+            readiness,
+            file,
+        });
+        let router = router
             .fallback(nothing_here)
             .with_state(shared)
             .layer(middleware::from_fn(guard));
@@ -54,6 +72,7 @@ impl fmt::Debug for Console {
 struct Shared {
     exposition: Exposition,
     readiness: Readiness,
+    file: Option<PolicyFile>,
 }
 
 async fn index() -> Response {
@@ -80,14 +99,60 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    // Every word in it is ours, so nothing needs escaping.
-    let body = format!(
-        "{{\"ready\":{ready},\"stage\":\"{}\",\"reason\":\"{}\"}}\n",
-        stage.as_str(),
-        stage.reason()
-    );
-    (status, with_type("application/json", body)).into_response()
+    let reloads = shared.file.as_ref().map(|file| &file.reloads);
+    let last = reloads.map(Reloads::last);
+    let policy = reloads
+        .zip(last.as_deref())
+        .map(|(reloads, last)| Told::new(last, reloads.generation(), READY_FAULTS_MAX));
+    let told = Standing {
+        ready,
+        stage: stage.as_str(),
+        reason: stage.reason(),
+        policy,
+    };
+    json(status, &told)
 }
+
+/// What `/readyz` says. A faulty file makes nobody less ready: the policy before it is in force.
+#[derive(Debug, Serialize)]
+struct Standing<'a> {
+    ready: bool,
+    stage: &'static str,
+    reason: &'static str,
+    /// `None` where there is no file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<Told<'a>>,
+}
+
+async fn reload(State(shared): State<Arc<Shared>>) -> Response {
+    let Some(file) = &shared.file else {
+        return nothing_here().await;
+    };
+    let Some(told) = file.reload.reload() else {
+        let told = "too many wait for the policy file to be read\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, with_type(PLAIN, told)).into_response();
+    };
+    let Ok(reloaded) = told.await else {
+        tracing::error!("nobody reads the policy file any more; please report this");
+        let told = "nobody reads the policy file any more\n";
+        return (StatusCode::INTERNAL_SERVER_ERROR, with_type(PLAIN, told)).into_response();
+    };
+    json(
+        reloaded.status(),
+        &Told::new(&reloaded, file.reloads.generation(), FAULTS_MAX),
+    )
+}
+
+fn json(status: StatusCode, told: &impl Serialize) -> Response {
+    match serde_json::to_string(told) {
+        Ok(text) => (status, with_type("application/json", text + "\n")).into_response(),
+        // Structs of words and numbers are always JSON.
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Faults that `/readyz` lists: it is asked every few seconds, and by those who look for one word.
+const READY_FAULTS_MAX: usize = 3;
 
 async fn nothing_here() -> Response {
     (
@@ -97,67 +162,10 @@ async fn nothing_here() -> Response {
         .into_response()
 }
 
-/// Refuses hosts that a page in a browser may have rebound to this machine, and marks every answer as neither to be kept
-/// nor to be guessed at.
-async fn guard(request: Request, next: Next) -> Response {
-    let mut response = if addressed_to_us(request.uri(), request.headers()) {
-        next.run(request).await
-    } else {
-        let told = "this listener answers to IP addresses and localhost only\n";
-        (StatusCode::MISDIRECTED_REQUEST, with_type(PLAIN, told)).into_response()
-    };
-    let headers = response.headers_mut();
-    for (name, value) in ALWAYS {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
-/// Whether the request names us by an IP address or as localhost. A name of someone's choosing may resolve to this
-/// machine (DNS rebinding); an address cannot. No host at all comes from no browser.
-fn addressed_to_us(uri: &Uri, headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => return false,
-        (Some(host), None) => host.to_str().ok().map(without_port),
-        (None, None) => Some("localhost"),
-    };
-    let target = uri
-        .authority()
-        .map_or("localhost", |authority| without_port(authority.as_str()));
-    host.is_some_and(is_ours) && is_ours(target)
-}
-
-fn is_ours(host: &str) -> bool {
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
-        _ => host,
-    }
-}
-
 fn with_type(content_type: &'static str, body: impl IntoResponse) -> Response {
     ([(CONTENT_TYPE, content_type)], body).into_response()
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";
-
-/// On every answer, refusals too.
-const ALWAYS: [(HeaderName, &str); 4] = [
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (CACHE_CONTROL, "no-store"),
-    (
-        CONTENT_SECURITY_POLICY,
-        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    (axum::http::header::REFERRER_POLICY, "no-referrer"),
-];
 
 const INDEX: &str = include_str!("index.html");

@@ -5,13 +5,15 @@
 //!            ├─ Source ──► Readings ──► prometheus-client ──► GET /metrics
 //!  Gateway ──┘             (bounded)
 //!  Readiness ───────────────────────────────────────────────► GET /readyz
+//!  Reloads ─────────────────────────────────────────────────────┘
+//!  Reload ◄──────────────────────────────────────────────────── POST /reload
 //! ```
 //!
 //! In reading order: [`catalogue`] names every metric there is, [`Source`] is what can be asked for numbers,
-//! [`Readings`] collects the answers under a bound, [`Readiness`] says whether traffic should come, and [`Admin`] is the
-//! listener. Labels hold words of the configuration only, so traffic can raise a number and never add a series.
+//! [`Readings`] collects the answers under a bound, [`Readiness`] says whether traffic should come, [`Reloads`] what became of the policy
+//! file, and [`Admin`] is the listener. Labels hold words of the configuration only, so traffic can raise a number and never add a series.
 //!
-//! What is absent: this crate writes nothing to the limiter and knows no client. It does not start on an address that
+//! What is absent: this crate writes nothing to the limiter, reads no file and knows no client; who may is behind [`Reload`]. It does not start on an address that
 //! other machines can reach, since nothing here asks who is calling.
 //!
 //! ```
@@ -29,14 +31,17 @@
 
 pub mod catalogue;
 mod console;
+mod guard;
 mod listener;
 mod readiness;
 mod readings;
+mod reload;
 mod scrape;
 mod sources;
 
-pub use console::Console;
+pub use console::{Console, PolicyFile};
 pub use listener::{Admin, AdminError};
 pub use readiness::{Readiness, Stage};
 pub use readings::{Readings, SERIES_MAX, Source};
+pub use reload::{Reload, Reloaded, Reloads};
 pub use sources::{BuildSource, LimiterSource};

@@ -3,8 +3,13 @@
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use sluicegate_admin::{Admin, AdminError, Console, Readiness, Readings, Source, catalogue};
+use sluicegate::policy::Policy;
+use sluicegate_admin::{
+    Admin, AdminError, Console, PolicyFile, Readiness, Readings, Reload, Reloaded, Reloads, Source, catalogue,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -28,7 +33,7 @@ struct Answer {
 fn start(readiness: Readiness) -> SocketAddr {
     let admin = Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free loopback port");
     let address = admin.address();
-    tokio::spawn(admin.serve(Console::new(vec![Arc::new(One)], readiness), pending()));
+    tokio::spawn(admin.serve(Console::new(vec![Arc::new(One)], readiness, None), pending()));
     address
 }
 
@@ -183,7 +188,7 @@ async fn a_told_listener_stops_and_frees_its_port() {
     let admin = Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free loopback port");
     let address = admin.address();
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(admin.serve(Console::new(Vec::new(), Readiness::new()), async {
+    let served = tokio::spawn(admin.serve(Console::new(Vec::new(), Readiness::new(), None), async {
         let _ = stopped.await;
     }));
     assert_eq!(get(address, "/healthz").await.status, 200);
@@ -211,4 +216,172 @@ fn a_taken_address_is_named_in_the_error() {
     let first = Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free loopback port");
     let error = Admin::bind(first.address()).expect_err("taken");
     assert!(error.to_string().contains(&first.address().to_string()), "{error}");
+}
+
+/// A policy file that always reads the same.
+#[derive(Debug)]
+struct Always {
+    reloaded: Arc<Reloaded>,
+    asked: AtomicUsize,
+    /// More than this wait for no answer.
+    most: usize,
+}
+
+impl Reload for Always {
+    fn reload(&self) -> Option<oneshot::Receiver<Arc<Reloaded>>> {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        let (tell, told) = oneshot::channel();
+        tell.send(Arc::clone(&self.reloaded)).expect("it is still there");
+        (asked < self.most).then_some(told)
+    }
+}
+
+/// A listener with a policy file, which reads as `reloaded` says.
+fn start_with_file(reloaded: Reloaded) -> (SocketAddr, Arc<Always>) {
+    let admin = Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free loopback port");
+    let address = admin.address();
+    let (reloads, reloaded) = (Reloads::new(1, Duration::from_secs(5)), Arc::new(reloaded));
+    reloads.note(Arc::clone(&reloaded), 1, Duration::from_secs(9));
+    let reload = Arc::new(Always {
+        reloaded,
+        asked: AtomicUsize::new(0),
+        most: 2,
+    });
+    let readiness = Readiness::new();
+    readiness.ready();
+    let file = PolicyFile {
+        reload: Arc::<Always>::clone(&reload),
+        reloads: reloads.clone(),
+    };
+    let console = Console::new(vec![Arc::new(reloads)], readiness, Some(file));
+    tokio::spawn(admin.serve(console, pending()));
+    (address, reload)
+}
+
+async fn post(address: SocketAddr, fields: &str) -> Answer {
+    let fields = fields.replace("{address}", &address.to_string());
+    send(
+        address,
+        &format!("POST /reload HTTP/1.1\r\n{fields}Connection: close\r\n\r\n"),
+    )
+    .await
+}
+
+fn faulty() -> Reloaded {
+    let text = "version: 1\nrules:\n  - { name: a, key: ip, limit: 5/fortnight }\nx: 1\ny: 2\nz: 3\nw: 4\n";
+    Reloaded::Faulty(Policy::parse("policy.yaml", text).expect_err("no such unit"))
+}
+
+#[tokio::test]
+async fn who_asks_for_a_reload_is_told_what_came_of_it() {
+    let problem = || "no room".to_owned();
+    let needs = || Policy::parse("policy.yaml", "version: 2").expect_err("no such version");
+    for (reloaded, status, holds) in [
+        (
+            Reloaded::Applied { warnings: Vec::new() },
+            200,
+            r#"{"ok":true,"outcome":"applied","generation":1,"#,
+        ),
+        (Reloaded::Unchanged, 200, r#"{"ok":true,"outcome":"unchanged","#),
+        (faulty(), 422, r#""place":"rules[0].limit","line":3,"column":32,"#),
+        (faulty(), 422, r#""faults_omitted":0"#),
+        (Reloaded::NeedsRestart(needs()), 409, r#""outcome":"needs_restart","#),
+        (
+            Reloaded::Unreadable {
+                problem: problem(),
+                remedy: "r",
+            },
+            409,
+            r#""problem":"no room","remedy":"r""#,
+        ),
+        (
+            Reloaded::Failed { problem: problem() },
+            500,
+            r#"{"ok":false,"outcome":"failed","#,
+        ),
+    ] {
+        let (address, _) = start_with_file(reloaded);
+        let answer = post(address, "Host: {address}\r\n").await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+        assert!(answer.body.contains(holds), "{holds}: {}", answer.body);
+        assert!(
+            answer.head.contains("content-type: application/json"),
+            "{}",
+            answer.head
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_faulty_file_is_named_where_readiness_is_told_and_makes_nobody_less_ready() {
+    let (address, _) = start_with_file(faulty());
+    let answer = get(address, "/readyz").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    for holds in [
+        r#""ready":true"#,
+        r#""policy":{"ok":false,"outcome":"faulty""#,
+        r#""line":3"#,
+        r#""faults_omitted":2"#,
+    ] {
+        assert!(answer.body.contains(holds), "{holds}: {}", answer.body);
+    }
+    let metrics = get(address, "/metrics").await.body;
+    for line in [
+        r#"sluicegate_config_reload_failures_total{reason="faulty"} 1"#,
+        "sluicegate_config_file_in_force 0",
+        "sluicegate_config_generation 1",
+        "sluicegate_config_applied_timestamp_seconds 5.0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "no {line:?} in:\n{metrics}");
+    }
+}
+
+/// T48: a page that somebody visits can make the browser send a POST here; it reads nothing and changes nothing.
+#[tokio::test]
+async fn pages_of_other_origins_change_nothing() {
+    let (address, reload) = start_with_file(Reloaded::Unchanged);
+    for (fields, status) in [
+        ("Host: {address}\r\nOrigin: http://evil.test\r\n", 403),
+        ("Host: {address}\r\nOrigin: null\r\n", 403),
+        ("Host: {address}\r\nOrigin: https://{address}\r\n", 403),
+        (
+            "Host: {address}\r\nOrigin: http://{address}\r\nOrigin: http://evil.test\r\n",
+            403,
+        ),
+        ("Host: localhost:1\r\nOrigin: http://localhost:2\r\n", 403),
+        ("Origin: http://\r\n", 403),
+        ("Host: {address}\r\nSec-Fetch-Site: cross-site\r\n", 403),
+        ("Host: {address}\r\nSec-Fetch-Site: same-site\r\n", 403),
+        ("Host: evil.test\r\n", 421),
+        ("Host: evil.test\r\nOrigin: http://evil.test\r\n", 421),
+        ("Host: {address}\r\nContent-Type: text/plain\r\n", 415),
+        (
+            "Host: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\n",
+            415,
+        ),
+    ] {
+        assert_eq!(post(address, fields).await.status, status, "{fields}");
+    }
+    assert_eq!(
+        get(address, "/reload").await.status,
+        405,
+        "reading it is no way to change anything"
+    );
+    assert_eq!(reload.asked.load(Ordering::SeqCst), 0);
+    let ours = "Host: {address}\r\nOrigin: http://{address}\r\nSec-Fetch-Site: same-origin\r\nContent-Type: application/json; charset=utf-8\r\n";
+    assert_eq!(post(address, ours).await.status, 200);
+    assert_eq!(
+        post(address, "Host: {address}\r\nSec-Fetch-Site: none\r\n")
+            .await
+            .status,
+        200
+    );
+    assert_eq!(post(address, "Host: {address}\r\n").await.status, 503, "too many wait");
+}
+
+#[tokio::test]
+async fn without_a_policy_file_there_is_nothing_to_reload() {
+    let address = start(Readiness::new());
+    assert_eq!(post(address, "Host: {address}\r\n").await.status, 404);
+    assert!(!get(address, "/readyz").await.body.contains("policy"));
 }

@@ -69,7 +69,7 @@ impl Doors {
             // Last, since it is the one that a large policy overruns the bound of a scrape with.
             Arc::new(LimiterSource::new(Arc::clone(&limiter))),
         ];
-        let console = Console::new(sources, readiness.clone());
+        let console = Console::new(sources, readiness.clone(), None);
         let admin = policy
             .admin
             .listen
