@@ -43,6 +43,9 @@ pub(crate) enum Command {
 ///
 /// The first SIGTERM or Ctrl-C drains: listeners close, requests under way are finished within the policy's drain
 /// deadline. A second one ends the process at once.
+///
+/// A changed policy file takes effect by itself within a second or so, on SIGHUP and on POST /reload to the admin listener at once: all
+/// of it, or, where it has a fault, nothing.
 #[derive(Debug, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct Run {
@@ -188,6 +191,8 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   sluicegate run -c policy.yaml
   sluicegate run -c policy.yaml --json 2>> sluicegate.log
+  kill -HUP PID                       read the policy file again
+  curl -X POST 127.0.0.1:9900/reload  the same, and be told what came of it
   kill -TERM PID                      drain, then end with 0";
 
 const CHECK_EXAMPLES: &str = "\

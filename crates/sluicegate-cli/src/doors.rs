@@ -8,8 +8,8 @@ use std::thread;
 use anyhow::Context;
 use sluicegate::policy::Policy;
 use sluicegate::{Cleaner, Limiter, secret};
-use sluicegate_admin::{Admin, AdminError, BuildSource, Console, LimiterSource, Readiness, Source};
-use sluicegate_gateway::{Drained, Gateway, RunError, Trigger, shutdown};
+use sluicegate_admin::{Admin, AdminError, BuildSource, Console, LimiterSource, PolicyFile, Readiness, Source};
+use sluicegate_gateway::{Drained, Gateway, RunError, Settings, Trigger, shutdown};
 use sluicegate_state::SystemClock;
 use tokio::sync::oneshot;
 
@@ -24,6 +24,8 @@ pub(crate) struct Doors {
     gateway: Vec<SocketAddr>,
     admin: Option<OpenAdmin>,
     readiness: Readiness,
+    settings: Settings,
+    limiter: Arc<Limiter>,
     drain: Trigger,
     end: End,
     _cleaner: Cleaner,
@@ -45,12 +47,13 @@ enum End {
 }
 
 impl Doors {
-    /// Binds every listener, and serves on all of them once all are bound.
+    /// Binds every listener, and serves on all of them once all are bound. `file` is the policy file, where there is one that may be
+    /// read again.
     ///
     /// # Errors
     ///
     /// When an address cannot be had, the secret cannot be kept, or the table's memory is not there.
-    pub(crate) fn open(policy: &Policy) -> anyhow::Result<Self> {
+    pub(crate) fn open(policy: &Policy, file: Option<PolicyFile>) -> anyhow::Result<Self> {
         let secret = match &policy.state.directory {
             Some(directory) => secret::load_or_generate(directory),
             None => secret::generate(),
@@ -63,20 +66,24 @@ impl Doors {
         descriptors::raise();
         let gateway = Gateway::bind(policy, Arc::clone(&limiter))?;
         let addresses = gateway.addresses().to_vec();
-        let sources: Vec<Arc<dyn Source>> = vec![
+        let settings = gateway.settings();
+        let mut sources: Vec<Arc<dyn Source>> = vec![
             Arc::new(BuildSource::new(VERSION)),
             Arc::new(TrafficSource::new(gateway.traffic())),
-            // Last, since it is the one that a large policy overruns the bound of a scrape with.
-            Arc::new(LimiterSource::new(Arc::clone(&limiter))),
         ];
-        let console = Console::new(sources, readiness.clone(), None);
+        if let Some(file) = &file {
+            sources.push(Arc::new(file.reloads.clone()));
+        }
+        // Last, since it is the one that a large policy overruns the bound of a scrape with.
+        sources.push(Arc::new(LimiterSource::new(Arc::clone(&limiter))));
+        let console = Console::new(sources, readiness.clone(), file);
         let admin = policy
             .admin
             .listen
             .map(|address| OpenAdmin::open(address, console))
             .transpose()?;
 
-        let cleaner = Cleaner::start(limiter).context("the cleaner has no thread")?;
+        let cleaner = Cleaner::start(Arc::clone(&limiter)).context("the cleaner has no thread")?;
         let (drain, ordered) = shutdown();
         let (tell, told) = oneshot::channel();
         thread::Builder::new()
@@ -89,10 +96,17 @@ impl Doors {
             gateway: addresses,
             admin,
             readiness,
+            settings,
+            limiter,
             drain,
             end: End::Awaited(told),
             _cleaner: cleaner,
         })
+    }
+
+    /// What may be replaced while the doors are open, and who decides behind them.
+    pub(crate) fn replaceable(&self) -> (Settings, Arc<Limiter>) {
+        (self.settings.clone(), Arc::clone(&self.limiter))
     }
 
     /// Every listener by the name of its door.

@@ -21,6 +21,7 @@ mod excerpt;
 mod exit;
 mod logging;
 mod output;
+mod reload;
 mod run;
 mod signals;
 mod traffic;

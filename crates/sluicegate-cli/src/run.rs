@@ -1,8 +1,10 @@
 //! `sluicegate run`: the gateway that a policy file describes, until it is told to stop.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use sluicegate::policy::{Fault, Policy, PolicyError, Warning};
+use sluicegate::policy::{Fault, Policy, PolicyError, PolicyText, Warning};
+use sluicegate_admin::{PolicyFile, Reloads};
 use tracing::level_filters::LevelFilter;
 
 use crate::arguments::Run;
@@ -13,7 +15,8 @@ use crate::excerpt::{Excerpt, Shown};
 use crate::exit::Exit;
 use crate::logging::{self, Form};
 use crate::output;
-use crate::signals::Stops;
+use crate::reload::{self, Reader, Wishes};
+use crate::signals::{Hangups, Stops};
 use crate::worker;
 
 /// Runs until a signal, then drains.
@@ -38,45 +41,72 @@ pub(crate) fn run(arguments: &Run, environment: &dyn Environment) -> anyhow::Res
 }
 
 fn run_file(file: &Path, form: Form) -> anyhow::Result<Exit> {
-    let (policy, warnings) = match Policy::load(file) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            tell(error, form);
+    worker::runtime()?.block_on(async {
+        // Before anything else, since SIGHUP would end the process: whoever sends it early may have written the file just now.
+        let hangups = Hangups::listen()?;
+        let (text, policy, warnings) = match read(file) {
+            Ok(read) => read,
+            Err(error) => {
+                tell(error, form);
+                return Ok(Exit::Faulty);
+            }
+        };
+        if policy.gateway.is_none() {
+            tell_whole(
+                &format!("{} has no gateway, so there is nothing to run", file.display()),
+                NO_GATEWAY_REMEDY,
+                form,
+            );
             return Ok(Exit::Faulty);
         }
-    };
-    if policy.gateway.is_none() {
-        tell_whole(
-            &format!("{} has no gateway, so there is nothing to run", file.display()),
-            NO_GATEWAY_REMEDY,
-            form,
-        );
-        return Ok(Exit::Faulty);
-    }
-    for Warning {
-        line,
-        column,
-        place,
-        text,
-        remedy,
-        ..
-    } in &warnings
-    {
-        tracing::warn!(line, column, place, remedy, "{text}");
-    }
-    worker::runtime()?.block_on(serve(&policy, form))
+        reload::warn(&warnings);
+        serve(file, &text, &policy, hangups, form).await
+    })
 }
 
-async fn serve(policy: &Policy, form: Form) -> anyhow::Result<Exit> {
+fn read(file: &Path) -> Result<(PolicyText, Policy, Vec<Warning>), PolicyError> {
+    let text = PolicyText::read(file)?;
+    let (policy, warnings) = text.policy()?;
+    Ok((text, policy, warnings))
+}
+
+async fn serve(
+    file: &Path,
+    text: &PolicyText,
+    policy: &Policy,
+    mut hangups: Hangups,
+    form: Form,
+) -> anyhow::Result<Exit> {
     // Before the doors open: a signal that comes early drains them like any other.
     let mut stops = Stops::listen()?;
-    let mut doors = Doors::open(policy)?;
+    let (wishes, reloads) = (Wishes::default(), Reloads::new(FIRST_GENERATION, reload::now()));
+    let policy_file = PolicyFile {
+        reloads: reloads.clone(),
+        reload: Arc::new(wishes.clone()),
+    };
+    let mut doors = Doors::open(policy, Some(policy_file))?;
+    let (settings, limiter) = doors.replaceable();
+    Reader::new((file.to_owned(), text, policy), limiter, settings, reloads).start(wishes.clone())?;
     for (door, address) in doors.listeners() {
         match form {
             Form::Text => output::tell(&format_args!("{door} listens on http://{address}")),
             Form::Json => tracing::info!(door, %address, "listening"),
         }
     }
+    // Until the end, also while draining: who hangs up does not ask us to stop.
+    let hearing = async {
+        loop {
+            hangups.next().await;
+            wishes.wish();
+        }
+    };
+    tokio::select! {
+        exit = until_stopped(&mut doors, &mut stops) => exit,
+        exit = hearing => exit,
+    }
+}
+
+async fn until_stopped(doors: &mut Doors, stops: &mut Stops) -> anyhow::Result<Exit> {
     let signal = tokio::select! {
         signal = stops.next() => Some(signal),
         // Nobody told it to, so it failed; closing says why.
@@ -142,6 +172,9 @@ fn tell_whole(problem: &str, remedy: &str, form: Form) {
         Form::Json => tracing::error!(remedy, "{problem}"),
     }
 }
+
+/// Of the policy that a limiter begins with.
+const FIRST_GENERATION: u32 = 1;
 
 const NO_GATEWAY_REMEDY: &str = "add `gateway` with an address to listen on and an upstream";
 

@@ -1,4 +1,4 @@
-//! Being asked to stop.
+//! Being asked to stop, and to read the policy file again.
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,7 +17,6 @@ impl Stops {
     ///
     /// When the system does not let us take them.
     pub(crate) fn listen() -> anyhow::Result<Self> {
-        let take = |kind| signal(kind).context("signals cannot be taken");
         Ok(Self {
             terminate: take(SignalKind::terminate())?,
             interrupt: take(SignalKind::interrupt())?,
@@ -31,4 +30,28 @@ impl Stops {
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
+}
+
+/// SIGHUP.
+#[derive(Debug)]
+pub(crate) struct Hangups(Signal);
+
+impl Hangups {
+    /// From now on SIGHUP comes here instead of ending the process.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let us take it.
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        take(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one; several that came in the meantime are one.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+fn take(kind: SignalKind) -> anyhow::Result<Signal> {
+    signal(kind).context("signals cannot be taken")
 }

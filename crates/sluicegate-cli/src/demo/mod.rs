@@ -129,7 +129,7 @@ fn open_at(gateway: SocketAddr, admin: SocketAddr, upstream: SocketAddr) -> anyh
     let text = cast::policy(gateway, admin, upstream);
     let (policy, _) =
         Policy::parse("the demo's policy", &text).context("the demo's policy has faults; please report this")?;
-    Doors::open(&policy)
+    Doors::open(&policy, None)
 }
 
 fn is_taken(error: &anyhow::Error) -> bool {

@@ -2,6 +2,7 @@
 
 mod process;
 mod readme;
+mod reload;
 mod unread;
 
 use std::collections::BTreeMap;

@@ -3,9 +3,10 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write, pipe};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -21,9 +22,11 @@ pub(crate) struct Running {
     child: Child,
     /// `None` where nobody reads it any more.
     stderr: Option<BufReader<ChildStderr>>,
+    /// Where standard error is read all along.
+    log: Option<JoinHandle<String>>,
     pub(crate) gateway: SocketAddr,
     pub(crate) admin: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Running {
@@ -35,12 +38,16 @@ impl Running {
     /// Starts it with a policy whose gateway and admin listen on ports of its own choice.
     pub(crate) fn with_policy(text: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let path = folder.path().join("policy.yaml");
-        fs::write(&path, text).expect("a file of ours");
+        fs::write(folder.path().join(FILE), text).expect("a file of ours");
+        Self::with_folder(folder, "trace")
+    }
+
+    /// Starts it with the policy in a folder that is there already, logging from `level` upwards.
+    pub(crate) fn with_folder(folder: TempDir, level: &str) -> Self {
         let mut child = binary()
             .args(["run", "-c"])
-            .arg(&path)
-            .env("SLUICEGATE_LOG", "trace")
+            .arg(folder.path().join(FILE))
+            .env("SLUICEGATE_LOG", level)
             .stderr(Stdio::piped())
             .spawn()
             .expect("built");
@@ -50,10 +57,28 @@ impl Running {
         Self {
             child,
             stderr: Some(stderr),
+            log: None,
             gateway,
             admin,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// Reads standard error from now on, for one that may say more than a pipe holds.
+    pub(crate) fn read_on(mut self) -> Self {
+        self.log = self.stderr.take().map(|mut stderr| {
+            thread::spawn(move || {
+                let mut rest = String::new();
+                stderr.read_to_string(&mut rest).expect("text");
+                rest
+            })
+        });
+        self
+    }
+
+    /// The policy file.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join(FILE)
     }
 
     /// Starts it with nobody to read its standard error from the start, and returns when it is ready.
@@ -66,7 +91,7 @@ impl Running {
             )
             .replace("address: 127.0.0.1:0", &format!("address: {gateway}"));
         let folder = TempDir::new().expect("a folder");
-        let path = folder.path().join("policy.yaml");
+        let path = folder.path().join(FILE);
         fs::write(&path, text).expect("a file of ours");
         let child = binary()
             .args(["run", "-c"])
@@ -79,9 +104,10 @@ impl Running {
         let mut running = Self {
             child,
             stderr: None,
+            log: None,
             gateway,
             admin,
-            _folder: folder,
+            folder,
         };
         // Nobody hears when it listens, so it is asked; one that has ended would never answer.
         while TcpStream::connect(admin).is_err() {
@@ -95,6 +121,10 @@ impl Running {
     /// Goes away as the reader of its standard error.
     pub(crate) fn stop_reading(&mut self) {
         self.stderr = None;
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -119,6 +149,9 @@ impl Running {
         if let Some(stderr) = &mut self.stderr {
             stderr.read_to_string(&mut rest).expect("text");
         }
+        if let Some(log) = self.log.take() {
+            rest = log.join().expect("no panic");
+        }
         (self.child.wait().expect("a child").code(), rest)
     }
 }
@@ -130,6 +163,9 @@ impl Drop for Running {
         let _ = self.child.wait();
     }
 }
+
+/// What the policy file is called in its folder.
+pub(crate) const FILE: &str = "policy.yaml";
 
 /// A policy for one upstream and free ports; `rest` continues `gateway` first, then the top level.
 pub(crate) fn policy(upstream: SocketAddr, rest: &str) -> String {

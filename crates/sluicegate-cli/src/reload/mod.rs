@@ -1,0 +1,167 @@
+//! Putting the policy file in force again while the gateway runs: on SIGHUP, when the file changes, and when the admin listener is asked.
+//!
+//! Read once, checked whole, and put in force between two requests; or refused, and then nothing has changed. In reading order:
+//! [`Wishes`] says when the file is read, [`Reader`] does it, [`Told`] keeps the log short, [`watch`] sees the file change.
+
+mod told;
+mod watch;
+mod wishes;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use sluicegate::Limiter;
+use sluicegate::policy::checked::State;
+use sluicegate::policy::{FieldFault, Policy, PolicyError, PolicyText};
+use sluicegate_admin::{Reloaded, Reloads};
+use sluicegate_gateway::Settings;
+use sluicegate_state::unix_nanos;
+
+use self::told::Told;
+pub(crate) use self::told::warn;
+use self::watch::Watch;
+pub(crate) use self::wishes::Wishes;
+use crate::check::UNREADABLE_REMEDY;
+
+/// Reads the policy file, and puts it in force.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    file: PathBuf,
+    /// Of the content that is in force.
+    fingerprint: [u8; 32],
+    fixed: Fixed,
+    settings: Settings,
+    limiter: Arc<Limiter>,
+    reloads: Reloads,
+    told: Told,
+}
+
+/// What only a restart can change, besides what the gateway says of itself.
+#[derive(Debug)]
+struct Fixed {
+    state: State,
+    admin: Option<SocketAddr>,
+}
+
+impl Reader {
+    /// `text` is the file's content, and `policy` what it says; it is in force in `limiter`, and by `settings` in the gateway.
+    pub(crate) fn new(
+        (file, text, policy): (PathBuf, &PolicyText, &Policy),
+        limiter: Arc<Limiter>,
+        settings: Settings,
+        reloads: Reloads,
+    ) -> Self {
+        Self {
+            file,
+            fingerprint: text.fingerprint(),
+            fixed: Fixed {
+                state: policy.state.clone(),
+                admin: policy.admin.listen,
+            },
+            settings,
+            limiter,
+            reloads,
+            told: Told::default(),
+        }
+    }
+
+    /// Reads the file whenever `wishes` say so, and when it changes, on a thread of its own until the process ends: a file may be a pipe
+    /// that nobody writes to.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives us no thread.
+    pub(crate) fn start(mut self, wishes: Wishes) -> anyhow::Result<()> {
+        let watch = Watch::start(&self.file, wishes.clone());
+        if let Err(error) = &watch {
+            tracing::warn!(%error, "the policy file is not watched; reload it by SIGHUP or by POST /reload");
+        }
+        let work = move || {
+            let _watch = watch;
+            loop {
+                let waiters = wishes.next();
+                let reloaded = Arc::new(self.read());
+                self.reloads
+                    .note(Arc::clone(&reloaded), self.limiter.engine().generation(), now());
+                self.told.tell(&reloaded, self.limiter.engine().generation());
+                for waiter in waiters {
+                    // It may have gone away.
+                    let _ = waiter.send(Arc::clone(&reloaded));
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("reload".to_owned())
+            .spawn(work)
+            .context("the reader of the policy file has no thread")?;
+        Ok(())
+    }
+
+    fn read(&mut self) -> Reloaded {
+        let text = match PolicyText::read(&self.file) {
+            Ok(text) => text,
+            Err(error) => return unreadable(error),
+        };
+        let fingerprint = text.fingerprint();
+        if fingerprint == self.fingerprint {
+            return Reloaded::Unchanged;
+        }
+        let (policy, warnings) = match text.policy() {
+            Ok(read) => read,
+            Err(faults) => return Reloaded::Faulty(faults),
+        };
+        let mut found = self.settings.needing_restart(&policy);
+        found.extend(self.fixed.needing_restart(&policy));
+        if let Some(faults) = text.faults(found) {
+            return Reloaded::NeedsRestart(faults);
+        }
+        match self.settings.replace(&policy) {
+            Ok(()) => {
+                self.fingerprint = fingerprint;
+                Reloaded::Applied { warnings }
+            }
+            Err(error) => Reloaded::Failed {
+                problem: format!("{:#}", anyhow::Error::from(error)),
+            },
+        }
+    }
+}
+
+impl Fixed {
+    fn needing_restart(&self, policy: &Policy) -> Vec<FieldFault> {
+        let (before, now) = (&self.state, &policy.state);
+        let fields: [(&'static [&'static str], bool); 5] = [
+            (&["admin", "listen"], policy.admin.listen != self.admin),
+            (&["state", "memory"], now.memory != before.memory),
+            (&["state", "split"], now.split != before.split),
+            (&["state", "directory"], now.directory != before.directory),
+            (
+                &["state", "snapshot_every"],
+                now.snapshot_every != before.snapshot_every,
+            ),
+        ];
+        let changed = fields.into_iter().filter(|(_, has_changed)| *has_changed);
+        changed
+            .map(|(field, _)| FieldFault::needs_restart(field, "has changed"))
+            .collect()
+    }
+}
+
+fn unreadable(error: PolicyError) -> Reloaded {
+    match error {
+        PolicyError::Faulty(faults) => Reloaded::Faulty(faults),
+        error => Reloaded::Unreadable {
+            problem: format!("{:#}", anyhow::Error::from(error)),
+            remedy: UNREADABLE_REMEDY,
+        },
+    }
+}
+
+/// Since 1970.
+pub(crate) fn now() -> Duration {
+    Duration::from_nanos(unix_nanos())
+}
