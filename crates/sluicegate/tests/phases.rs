@@ -423,10 +423,12 @@ fn a_cost_is_settled_by_a_header_by_a_member_and_by_the_last_event() {
     }
 }
 
+/// How a response ends.
+type End = fn(Admitted);
+
 #[test]
 fn what_a_response_does_not_tell_is_charged_as_reserved_and_a_cut_off_one_never_less() {
     let rules = "  - {name: tokens, key: [], limit: 100/h, cost: {reserve: 20, settle: response./total}}\n";
-    type End = fn(Admitted);
     let ends: [(&str, End); 5] = [
         ("never answered", drop),
         ("without the member", |admitted| {
