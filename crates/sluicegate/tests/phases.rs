@@ -72,10 +72,10 @@ impl World {
     /// What the rule has left, seen by a request that is dropped again.
     #[track_caller]
     fn left(&self, rule: &str) -> u64 {
-        let (limiter, rule) = (&self.limiter, self.limiter.rule(rule).expect("a rule"));
+        let rule = self.limiter.engine().rule(rule).expect("a rule");
         match self.outcome("/look", &[]) {
             Outcome::Decided(decision) => remaining(decision.report(), rule),
-            other => panic!("not decided by its head: {other:?}, {limiter:?}"),
+            other => panic!("not decided by its head: {other:?}"),
         }
     }
 
