@@ -1,12 +1,12 @@
 //! Each algorithm: nanoseconds a decision for keys in the caches and for a million of them, and bytes a key.
 
-use sluicegate::SystemClock;
+use sluicegate::{Limiter, SystemClock};
 
-use super::memory::{fill, filled};
+use super::memory::{fill, filled, until_overflow};
 use super::{Scale, keys_in_words, memory_for};
 use crate::arguments::Filled;
 use crate::contestants::{
-    Allowance, Cas, CasAndCounter, Checks, Decides, FixedWindow, Governor, Kept, Limitador, Quota, Throttlecrab,
+    Acquires, Allowance, Cas, CasAndCounter, Checks, FixedWindow, Governor, Kept, Limitador, Quota, Throttlecrab,
 };
 use crate::error::BenchError;
 use crate::lap::{Entrant, Laps, Named, Nobody, Turns, turns};
@@ -31,8 +31,7 @@ pub(crate) fn algorithms(scale: Scale) -> Result<Report, BenchError> {
         figures: Vec::new(),
         goals: Vec::new(),
         notes: vec![
-            "permits: a whole request by address, and its permit given back; beside it a whole request by token bucket"
-                .to_owned(),
+            "concurrency: a permit taken and given back".to_owned(),
             "a sliding log of one key would be full at once, so its hot keys are a thousand".to_owned(),
             "leaky, sliding windows, logs and permits are not offered by the peers; limitador has fixed windows only"
                 .to_owned(),
@@ -94,8 +93,6 @@ const LONG_LOG: &str = "algorithm: sliding_log, limit: 1000/h";
 /// Keys of the short log: each is asked for every 100 µs or so.
 const SHORT_LOG_KEYS: u32 = 1_000;
 
-const PERMITS: &str = "algorithm: concurrency, limit: 20";
-
 fn time(scale: Scale, keys: u32, rounds: u32, report: &mut Report) -> Result<(), BenchError> {
     let allowance = if keys == 1 { Allowance::HOT } else { Allowance::MANY };
     let scenario = &keys_in_words(keys);
@@ -106,18 +103,7 @@ fn time(scale: Scale, keys: u32, rounds: u32, report: &mut Report) -> Result<(),
         let ours = Checks::kept(&kept, 2 * memory_for(keys), SystemClock::new())?;
         entrants.push(Box::new(Named::new(name, ours)));
     }
-    entrants.push(Box::new(Named::new(
-        WHOLE_BUCKET,
-        Decides::new(allowance, memory_for(keys))?,
-    )));
-    let permits = Kept {
-        by: PERMITS.to_owned(),
-        split: Kept::SMALL,
-    };
-    entrants.push(Box::new(Named::new(
-        WHOLE_PERMIT,
-        Decides::kept(&permits, memory_for(keys))?,
-    )));
+    entrants.push(Box::new(Named::new("concurrency", Acquires::new(memory_for(keys))?)));
     let first_peer = entrants.len();
     entrants.push(Box::new(Named::new(
         "token bucket: governor (quanta)",
@@ -184,9 +170,6 @@ fn time(scale: Scale, keys: u32, rounds: u32, report: &mut Report) -> Result<(),
     Ok(())
 }
 
-const WHOLE_BUCKET: &str = "whole request, token_bucket";
-const WHOLE_PERMIT: &str = "whole request, concurrency";
-
 /// The log, apart from the others since it cannot be asked as often.
 fn log(scale: Scale, by: &str, keys: u32, rounds: u32) -> Result<Laps, BenchError> {
     let decisions = scale.pick(2_000_000, 5_000);
@@ -233,30 +216,42 @@ fn weigh(scale: Scale, report: &mut Report) -> Result<(), BenchError> {
             unit: Unit::Bytes,
         });
     };
+    // At 16 bytes a cell no table can hold more.
+    let most = u32::try_from(memory / 16).unwrap_or(u32::MAX);
     let log = Kept {
         by: LONG_LOG.to_owned(),
         split: Kept::LOGS,
     };
-    let permits = Kept {
-        by: PERMITS.to_owned(),
-        split: Kept::SMALL,
-    };
     let all = kept(Allowance::MANY).into_iter();
-    for (name, kept) in all.chain([("sliding_log, up to seven entries", log), ("concurrency", permits)]) {
+    for (name, kept) in all.chain([("sliding_log, up to seven entries", log)]) {
         tell(BENCH, &format!("{scenario}: {name}"));
         let mut rounds = Vec::new();
         for _ in 0..scale.rounds(3) {
             let mut ours = Checks::kept(&kept, memory, SystemClock::new())?;
-            let keys = filled(&mut ours, u32::MAX);
-            rounds.push(number(ours.limiter().table().fill().bytes as u64) / number(keys.max(1)));
+            let keys = filled(&mut ours, most);
+            rounds.push(each(ours.limiter(), keys));
         }
         figure(name, Spread::of(rounds));
     }
+    tell(BENCH, &format!("{scenario}: concurrency"));
+    let mut rounds = Vec::new();
+    for _ in 0..scale.rounds(3) {
+        let ours = Acquires::new(memory)?;
+        let mut held = Vec::new();
+        let keys = until_overflow(ours.limiter(), most, |client| held.extend(ours.acquire(client)));
+        rounds.push(each(ours.limiter(), keys));
+    }
+    figure("concurrency", Spread::of(rounds));
     let keys = scale.pick(1_000_000, 2_000);
     tell(BENCH, &format!("{scenario}: limitador"));
     let limitador = fill(Filled::Limitador, keys, 0)?;
-    if let Some(each) = limitador.grown_each() {
-        figure("fixed window: limitador", Spread::once(each));
+    if let Some(grown) = limitador.grown_each() {
+        figure("fixed window: limitador", Spread::once(grown));
     }
     Ok(())
+}
+
+/// Bytes of the table for each key in it.
+fn each(limiter: &Limiter, keys: u64) -> f64 {
+    number(limiter.table().fill().bytes as u64) / number(keys)
 }

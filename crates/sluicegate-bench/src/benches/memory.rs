@@ -1,6 +1,9 @@
 //! Bytes a key: filled with fresh keys until one of them finds no cell.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+use sluicegate::Limiter;
 
 use super::Scale;
 use crate::arguments::{Fill, Filled};
@@ -157,10 +160,18 @@ pub(crate) fn part(fill: Fill) -> Result<Filling, BenchError> {
 
 /// Lets fresh keys ask, `most` at most, until one of them finds no cell; how many did before.
 pub(super) fn filled(ours: &mut Checks, most: u32) -> u64 {
-    let buckets = ours.limiter().table().buckets();
+    let limiter = Arc::clone(ours.limiter());
+    until_overflow(&limiter, most, |client| {
+        ours.decide(client);
+    })
+}
+
+/// Lets fresh keys `ask`, `most` at most, until one of them finds no cell; how many did before.
+pub(super) fn until_overflow(limiter: &Limiter, most: u32, mut ask: impl FnMut(&Client)) -> u64 {
+    let buckets = limiter.table().buckets();
     let overflowed = || buckets.iter().any(|bucket| bucket.overflowed() > 0);
     let held = (0..most).take_while(|index| {
-        ours.decide(&Client::at(*index));
+        ask(&Client::at(*index));
         !overflowed()
     });
     held.count() as u64

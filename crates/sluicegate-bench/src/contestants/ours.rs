@@ -1,11 +1,12 @@
 //! Ourselves, by the library's short form and by the whole way from a request to its decision.
 
+use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use sluicegate::policy::Policy;
-use sluicegate::{AnyClock, Decision, Limiter, Outcome, Request, RuleHandle, SystemClock, secret};
+use sluicegate::{AnyClock, Decision, Limiter, Outcome, Permit, Request, RuleHandle, SystemClock, secret};
 
 use super::{Allowance, Contestant};
 use crate::clients::Client;
@@ -96,6 +97,65 @@ impl Contestant for Checks {
     }
 }
 
+/// `Limiter::check_many`: the rows of [`Checks`] in one call each.
+#[derive(Debug, Clone)]
+pub(crate) struct ChecksMany(pub(crate) Checks);
+
+impl Contestant for ChecksMany {
+    #[inline]
+    fn decide(&mut self, client: &Client) -> bool {
+        self.0.decide(client)
+    }
+
+    #[inline]
+    fn decide_row(&mut self, row: &[Client]) -> u64 {
+        let Checks { limiter, rule } = &self.0;
+        let keys = black_box(row).iter().map(|client| client.key.as_bytes());
+        let mut passed = 0;
+        // A rule that is not there lets nobody pass, and then all of it is refused.
+        let _ = limiter.check_many(rule, keys, |_, check| passed += u64::from(check.passes()));
+        passed
+    }
+}
+
+/// `Limiter::acquire`: a permit, which is given back at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Acquires(Checks);
+
+impl Acquires {
+    /// A limiter with 20 permits a key, whose table has `memory` bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the policy that is made for it does not hold.
+    pub(crate) fn new(memory: usize) -> Result<Self, BenchError> {
+        let kept = Kept {
+            by: "algorithm: concurrency, limit: 20".to_owned(),
+            split: Kept::SMALL,
+        };
+        Ok(Self(Checks::kept(&kept, memory, SystemClock::new())?))
+    }
+
+    /// A permit for the client; `None` if it has none left.
+    #[inline]
+    pub(crate) fn acquire(&self, client: &Client) -> Option<Permit> {
+        let Checks { limiter, rule } = &self.0;
+        limiter.acquire(rule, client.key.as_bytes()).ok()?.granted()
+    }
+
+    /// The limiter behind it.
+    pub(crate) const fn limiter(&self) -> &Arc<Limiter> {
+        self.0.limiter()
+    }
+}
+
+impl Contestant for Acquires {
+    #[inline]
+    fn decide(&mut self, client: &Client) -> bool {
+        black_box(self.acquire(client)).is_some()
+    }
+}
+
 /// `Limiter::decide`: a whole request, from its peer's address to the decision with its report, and to the end of what it
 /// holds.
 #[derive(Debug, Clone)]
@@ -148,7 +208,7 @@ impl Contestant for Decides {
             peer: Some(IpAddr::V4(Ipv4Addr::from_bits(client.index))),
             headers: &self.headers,
         };
-        let outcome = std::hint::black_box(self.limiter.decide(std::hint::black_box(&request)));
+        let outcome = black_box(self.limiter.decide(black_box(&request)));
         matches!(outcome, Outcome::Decided(Decision::Allow { .. }))
     }
 }
