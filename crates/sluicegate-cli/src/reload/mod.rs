@@ -8,6 +8,7 @@ mod watch;
 mod wishes;
 
 use std::net::SocketAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -76,22 +77,26 @@ impl Reader {
     ///
     /// When the system gives us no thread.
     pub(crate) fn start(mut self, wishes: Wishes) -> anyhow::Result<()> {
-        let watch = Watch::start(&self.file, wishes.clone());
+        let mut watch = Watch::start(&self.file, wishes.clone());
         if let Err(error) = &watch {
             tracing::warn!(%error, "the policy file is not watched; reload it by SIGHUP or by POST /reload");
         }
         let work = move || {
-            let _watch = watch;
             loop {
                 let waiters = wishes.next();
-                let reloaded = Arc::new(self.read());
-                self.reloads
-                    .note(Arc::clone(&reloaded), self.limiter.engine().generation(), now());
-                self.told.tell(&reloaded, self.limiter.engine().generation());
+                // Before the file is read, so that nothing happens to it unseen in between.
+                if watch.as_mut().map_or(true, |watch| watch.renew(&self.file).is_err()) {
+                    watch = Watch::start(&self.file, wishes.clone());
+                }
+                let reloaded = Arc::new(self.read_or_break_off());
+                let generation = self.limiter.engine().generation();
+                self.reloads.note(Arc::clone(&reloaded), generation, now());
                 for waiter in waiters {
                     // It may have gone away.
                     let _ = waiter.send(Arc::clone(&reloaded));
                 }
+                // Last: whoever reads the log may be slow.
+                self.told.tell(&reloaded, generation);
             }
         };
         thread::Builder::new()
@@ -99,6 +104,14 @@ impl Reader {
             .spawn(work)
             .context("the reader of the policy file has no thread")?;
         Ok(())
+    }
+
+    /// A defect of ours in one policy must not keep the next one from being read.
+    fn read_or_break_off(&mut self) -> Reloaded {
+        // The one thing that changes is the fingerprint, at the end.
+        panic::catch_unwind(AssertUnwindSafe(|| self.read())).unwrap_or_else(|_panic| Reloaded::Failed {
+            problem: "reading the policy broke off; please report this".to_owned(),
+        })
     }
 
     fn read(&mut self) -> Reloaded {

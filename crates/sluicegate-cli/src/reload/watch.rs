@@ -12,7 +12,7 @@ use super::wishes::Wishes;
 
 /// A watch on a folder; ends when dropped.
 #[derive(Debug)]
-pub(super) struct Watch(#[expect(dead_code, reason = "it watches until it is dropped")] RecommendedWatcher);
+pub(super) struct Watch(RecommendedWatcher);
 
 impl Watch {
     /// Touches `wishes` at every change beside `file`, or to it.
@@ -29,6 +29,15 @@ impl Watch {
         })?;
         watcher.watch(folder(file), RecursiveMode::NonRecursive)?;
         Ok(Self(watcher))
+    }
+
+    /// Watches the folder of that name again: another one may have taken its place.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or the system watches nothing for us.
+    pub(super) fn renew(&mut self, file: &Path) -> notify::Result<()> {
+        self.0.watch(folder(file), RecursiveMode::NonRecursive)
     }
 }
 

@@ -324,6 +324,22 @@ fn a_file_that_is_written_in_two_parts_is_in_force_when_the_second_is_there() {
     );
 }
 
+#[test]
+fn a_folder_that_another_takes_the_place_of_is_watched_after_the_next_signal() {
+    let upstream = upstream();
+    let text = |name: &str| with_rules(&upstream, &[&format!("name: {name}, key: ip, limit: 1/s")]);
+    let running = start(&text("one"));
+    let folder = running.file().parent().expect("a folder").to_owned();
+    fs::remove_dir_all(&folder).expect("a folder of ours");
+    wait_for(&running, "/readyz", r#""outcome":"unreadable""#);
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(running.file(), text("two")).expect("a file of ours");
+    running.signal("HUP");
+    wait_for(&running, "/metrics", r#"rule="two""#);
+    fs::write(running.file(), text("three")).expect("a file of ours");
+    wait_for(&running, "/metrics", r#"rule="three""#);
+}
+
 /// F16.
 #[test]
 fn a_file_that_cannot_be_read_leaves_the_policy_in_force_and_is_told_once() {
