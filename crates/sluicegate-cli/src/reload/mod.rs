@@ -82,6 +82,9 @@ impl Reader {
             tracing::warn!(%error, "the policy file is not watched; reload it by SIGHUP or by POST /reload");
         }
         let work = move || {
+            if self.has_changed_already() {
+                wishes.wish();
+            }
             loop {
                 let waiters = wishes.next();
                 // Before the file is read, so that nothing happens to it unseen in between.
@@ -104,6 +107,13 @@ impl Reader {
             .spawn(work)
             .context("the reader of the policy file has no thread")?;
         Ok(())
+    }
+
+    /// Whether the file was written between its first reading and the first look at its folder. A pipe is not asked: it has said what
+    /// it had to say.
+    fn has_changed_already(&self) -> bool {
+        let differs = |text: PolicyText| text.fingerprint() != self.fingerprint;
+        self.file.is_file() && PolicyText::read(&self.file).map_or(true, differs)
     }
 
     /// A defect of ours in one policy must not keep the next one from being read.

@@ -1,10 +1,11 @@
 //! The policy file is read again while the gateway runs: by signal, by an event in its folder, by a POST.
 
 use std::fs;
-use std::io::{BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
@@ -453,44 +454,86 @@ fn new_servers_get_the_next_request() {
     assert_eq!((old.requests().len(), new.requests().len()), (1, 1));
 }
 
+/// A process that waits for its policy, since the file is a pipe that nobody has written to yet.
+struct Piped {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Piped {
+    fn start() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let made = Command::new("mkfifo").arg(folder.path().join(FILE)).status();
+        assert!(made.expect("mkfifo is there").success());
+        let mut command = binary();
+        command.args(["run", "-c"]).arg(folder.path().join(FILE));
+        let child = command.stderr(Stdio::piped()).spawn().expect("built");
+        Self { child, folder }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join(FILE)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a small number")).expect("not zero")
+    }
+
+    /// Where admin listens, once it does.
+    fn admin(&mut self) -> SocketAddr {
+        let mut log = BufReader::new(self.child.stderr.take().expect("piped")).lines();
+        let admin = log.find_map(|line| {
+            let address = line.expect("text").strip_prefix("admin listens on http://")?.to_owned();
+            Some(address)
+        });
+        admin.expect("it comes so far").parse().expect("an address")
+    }
+}
+
+impl Drop for Piped {
+    fn drop(&mut self) {
+        // It has ended already in a test that went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Whoever writes the file and sends the signal does not know whether the process has come that far.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_signal_before_the_doors_are_open_does_not_end_the_process() {
     let upstream = upstream();
-    let folder = TempDir::new().expect("a folder");
-    // A pipe: the process waits for its policy until we write it.
-    let pipe = folder.path().join(FILE);
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .expect("mkfifo is there")
-            .success()
-    );
-    let mut child = binary()
-        .args(["run", "-c"])
-        .arg(&pipe)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("built");
-    let status = format!("/proc/{}/status", child.id());
+    let mut piped = Piped::start();
+    let status = format!("/proc/{}/status", piped.child.id());
     let takes_hangups = || {
         let status = fs::read_to_string(&status).expect("it runs");
-        let caught = status
-            .lines()
-            .find_map(|line| line.strip_prefix("SigCgt:"))
-            .expect("a mask");
-        u64::from_str_radix(caught.trim(), 16).expect("a mask") & 1 == 1
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        u64::from_str_radix(caught.expect("a mask").trim(), 16).expect("a mask") & 1 == 1
     };
     while !takes_hangups() {
         thread::yield_now();
     }
-    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a small number")).expect("not zero");
-    kill_process(pid, Signal::HUP).expect("it runs");
-    fs::write(&pipe, with_rules(&upstream, &["name: all, key: ip, limit: 3/s"])).expect("it reads");
-    let mut log = std::io::BufRead::lines(BufReader::new(child.stderr.take().expect("piped")));
-    assert!(log.any(|line| line.expect("text").starts_with("admin listens on ")));
-    kill_process(pid, Signal::TERM).expect("it runs");
-    assert_eq!(child.wait().expect("a child").code(), Some(0));
+    kill_process(piped.pid(), Signal::HUP).expect("it runs");
+    fs::write(piped.file(), with_rules(&upstream, &["name: all, key: ip, limit: 3/s"])).expect("it reads");
+    piped.admin();
+    kill_process(piped.pid(), Signal::TERM).expect("it runs");
+    assert_eq!(piped.child.wait().expect("a child").code(), Some(0));
+}
+
+#[test]
+fn a_file_that_is_written_before_its_folder_is_watched_is_seen() {
+    let upstream = upstream();
+    let mut piped = Piped::start();
+    let text = |name: &str| with_rules(&upstream, &[&format!("name: {name}, key: ip, limit: 1/s")]);
+    let mut pipe = fs::File::options().write(true).open(piped.file()).expect("it is read");
+    // The process has the pipe open, and the next to open the file finds another.
+    let other = piped.file().with_extension("new");
+    fs::write(&other, text("later")).expect("a file of ours");
+    fs::rename(&other, piped.file()).expect("a file of ours");
+    pipe.write_all(text("earlier").as_bytes()).expect("it reads");
+    drop(pipe);
+    let admin = piped.admin();
+    while !get(admin, "/metrics").1.contains(r#"rule="later""#) {
+        thread::yield_now();
+    }
 }
