@@ -83,7 +83,8 @@ impl Doors {
             .map(|address| OpenAdmin::open(address, console))
             .transpose()?;
 
-        let cleaner = Cleaner::start(Arc::clone(&limiter)).context("the cleaner has no thread")?;
+        let cleaner =
+            Cleaner::start_telling(Arc::clone(&limiter), tell_of_overflow).context("the cleaner has no thread")?;
         let (drain, ordered) = shutdown();
         let (tell, told) = oneshot::channel();
         thread::Builder::new()
@@ -156,6 +157,15 @@ impl Doors {
         }
         Ok(drained)
     }
+}
+
+/// Names the rule and counts requests; whose they were is not known any more.
+fn tell_of_overflow(rule: &str, requests: u64) {
+    tracing::warn!(
+        rule,
+        requests,
+        "the table is full: new keys share the rule's overflow; is it a flood, or is state.memory too small?"
+    );
 }
 
 impl OpenAdmin {

@@ -1,4 +1,4 @@
-//! The cleaner: a thread beside the traffic that frees idle cells.
+//! The cleaner: a thread beside the traffic that frees idle cells, and sees whose keys find none.
 
 use std::io;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::Limiter;
+use super::alarm::Alarm;
 
 /// Between two steps: often enough that each is short (0.2 ms for 10 million keys), seldom enough that an idle process
 /// sleeps.
@@ -31,13 +32,28 @@ impl Cleaner {
     ///
     /// If the system has no thread to give.
     pub fn start(limiter: Arc<Limiter>) -> io::Result<Self> {
+        Self::start_telling(limiter, |_, _| {})
+    }
+
+    /// Starts the thread. It calls `overflows` with the name of a rule whose keys find no cell, and how many requests have met its
+    /// overflow: within a tenth of a second of the first, and then once a minute for as long as it goes on.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread to give.
+    pub fn start_telling(
+        limiter: Arc<Limiter>,
+        mut overflows: impl FnMut(&str, u64) + Send + 'static,
+    ) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
+        let mut alarm = Alarm::default();
         let clean = move || {
             while stopped.recv_timeout(STEP_EVERY) == Err(RecvTimeoutError::Timeout) {
                 let fill = limiter.table().fill();
                 // Where nothing is owned or open, not even the memory is touched.
                 if fill.owned > 0 || limiter.reservations_open() > 0 {
                     limiter.clean(fill.cells.div_ceil(STEPS_PER_ROUND));
+                    alarm.look(&limiter.engine(), &mut overflows);
                 }
             }
         };

@@ -8,6 +8,7 @@
 //! ```
 
 mod admitted;
+mod alarm;
 mod asked;
 mod attempt;
 mod attributes;
