@@ -344,6 +344,26 @@ fn a_permit_is_never_counted_to_another_key() {
     });
 }
 
+/// A release leaves an idle cell, which may be another key's before the one who released is done.
+#[test]
+fn a_release_is_never_taken_for_a_charge_of_the_next_owners() {
+    model(|| {
+        let (table, buckets) = one_permit();
+        let _live = hold(&table, &buckets[0], 2, HOUR).expect("it is free");
+        let first = hold(&table, &buckets[0], 1, HOUR).expect("it is free");
+        let (other, bucket) = (Arc::clone(&table), buckets[0].clone());
+        let thread = thread::spawn(move || {
+            if let Some(holding) = hold(&other, &bucket, 3, HOUR) {
+                settle(&other, holding, 0, HOUR);
+            }
+        });
+        settle(&table, first, 0, HOUR);
+        thread.join().expect("no panic");
+        table.clean(2, Timestamp::from_nanos(HOUR));
+        assert_eq!(table.fill().owned, 1, "a permit that nobody holds");
+    });
+}
+
 #[test]
 fn of_two_reservations_and_one_that_is_given_back_as_many_pass_as_fit() {
     model(|| {
