@@ -219,7 +219,7 @@ fn the_last_allowed_failure_locks_and_attempts_during_the_lock_do_not_extend_it(
             ..charge(1, &buckets[0], key(1))
         };
         assert!(take(&world.table, &[penalty], &world.clock).is_none());
-        assert_eq!(world.wait(), Some(Retry::After(lock - Duration::from_mins(minute))));
+        assert_eq!(world.wait(), Some(Retry::After(Duration::from_mins(15 - minute))));
     }
     world.clock.advance(Duration::from_mins(1));
     assert_eq!(world.left(), 5, "as never seen");
