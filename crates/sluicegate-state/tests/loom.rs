@@ -364,6 +364,24 @@ fn a_release_is_never_taken_for_a_charge_of_the_next_owners() {
     });
 }
 
+/// An empty cell and one whose permits are all back may read the same: whoever takes it has to know whose it was.
+#[test]
+fn a_cell_that_was_had_by_another_in_between_is_counted_off_that_one() {
+    model(|| {
+        let (table, buckets) = one_permit();
+        let (other, bucket) = (Arc::clone(&table), buckets[0].clone());
+        let thread = thread::spawn(move || {
+            let holding = hold(&other, &bucket, 3, HOUR).expect("it is free");
+            settle(&other, holding, 0, HOUR);
+        });
+        let here = hold(&table, &buckets[0], 1, HOUR).expect("it is free");
+        thread.join().expect("no panic");
+        table.clean(2, Timestamp::from_nanos(HOUR));
+        assert_eq!(table.fill().owned, 1);
+        settle(&table, here, 0, HOUR);
+    });
+}
+
 #[test]
 fn of_two_reservations_and_one_that_is_given_back_as_many_pass_as_fit() {
     model(|| {
