@@ -7,7 +7,17 @@
 //!     route, keys, charges ──► Table          └─────► Deny ───────────────────► refusal (429, problem document)
 //! ```
 //!
-//! Read on in this order: [`policy::Policy`], [`Request`], [`Limiter`], [`Decision`], [`Refusal`].
+//! A program that limits something of its own needs neither file nor request; `docs/library.md` tells of all that it can ask:
+//!
+//! ```
+//! use sluicegate::Limiter;
+//!
+//! let limiter = Limiter::builder().limit("emails", "10/h").build()?;
+//! assert!(limiter.check("emails", "alice")?.passes());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A door asks about requests by a policy:
 //!
 //! ```
 //! use http::{HeaderMap, Method};
@@ -28,6 +38,10 @@
 //! assert!(matches!(limiter.decide(&request), Outcome::Decided(Decision::Deny { .. })));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Read on in this order: [`Limiter`], [`Builder`], [`Check`], [`Grant`]; then [`policy::Policy`], [`Request`], [`Decision`], [`Refusal`].
+//!
+//! Rust 1.91 or later.
 #![forbid(unsafe_code)]
 
 pub mod address;
