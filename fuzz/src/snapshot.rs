@@ -1,9 +1,10 @@
 //! The snapshot file: any bytes are a whole snapshot, which reads alike once it is written again, or are refused.
 
 use std::io::Cursor;
+use std::time::Duration;
 
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
-use sluicegate_state::snapshot::{Chunk, Fingerprint, Header, ReadError, Snapshot, Tag, WriteError, Writer};
+use sluicegate_state::snapshot::{Chunk, Fingerprint, Header, Own, ReadError, Snapshot, Tag, WriteError, Writer};
 
 /// What snapshots are made of: kinds with counts, tags, lengths near their bounds, and what a file begins with.
 pub const DICTIONARY: &[&str] = &[
@@ -11,6 +12,7 @@ pub const DICTIONARY: &[&str] = &[
     "\u{2}\0\0\0\u{1}\0\0\0",
     "\u{3}\0\0\0\u{1}\0\0\0",
     "\u{4}\0\0\0\0\0\0\0",
+    "\u{5}\0\0\0\u{1}\0\0\0",
     "\u{10}\0\0\0\0\0\0\0",
     "\u{20}\0\0\0\0\0\0\0",
     "\0\0\u{10}\0\0\0\0\0",
@@ -63,7 +65,10 @@ fn check(data: &[u8]) {
 
 fn read(data: &[u8], fingerprint: Fingerprint) -> Result<(Header, Contents), ReadError> {
     let mut snapshot = Snapshot::check(Cursor::new(data), fingerprint, u64::MAX)?;
-    let mut contents = Contents::default();
+    let mut contents = Contents {
+        took: snapshot.took(),
+        ..Contents::default()
+    };
     snapshot
         .for_each_chunk(|chunk| contents.take(chunk))
         .expect("bytes in memory do not change");
@@ -76,11 +81,13 @@ struct Contents {
     words: Vec<[u64; 2]>,
     wides: Vec<[u64; 4]>,
     logs: Vec<(Tag, Vec<[u64; 2]>)>,
+    own: Vec<(u16, Own, Vec<[u64; 2]>)>,
+    took: Duration,
 }
 
 impl Contents {
     fn records(&self) -> u64 {
-        (self.words.len() + self.wides.len() + self.logs.len()) as u64
+        (self.words.len() + self.wides.len() + self.logs.len() + self.own.len()) as u64
     }
 
     fn take(&mut self, chunk: Chunk<'_>) {
@@ -88,6 +95,10 @@ impl Contents {
             Chunk::Word(words) => self.words.extend(words),
             Chunk::Wide(wides) => self.wides.extend(wides),
             Chunk::Log(logs) => self.logs.extend(logs.map(|log| (log.tag, log.entries.to_vec()))),
+            Chunk::Own(cells) => {
+                let cells = cells.map(|cell| (cell.bucket, cell.which, cell.words.to_vec()));
+                self.own.extend(cells);
+            }
         }
     }
 
@@ -103,6 +114,10 @@ impl Contents {
         for (tag, entries) in &self.logs {
             writer.log(*tag, entries)?;
         }
+        for (bucket, which, words) in &self.own {
+            writer.own(*bucket, *which, words)?;
+        }
+        writer.took(self.took);
         writer.finish()?;
         Ok(bytes)
     }

@@ -14,6 +14,12 @@ pub trait Clock: Send + Sync {
     /// The Unix time, in nanoseconds, at this clock's start: what windows are aligned by. Read from the wall once and for all, so that
     /// no later step of it moves a window; zero where the wall's clock is before 1970.
     fn epoch_at_start(&self) -> u64;
+
+    /// The Unix time now, in nanoseconds, for what outlives the process: as the wall shows it, steps included. Where there is no
+    /// wall, as [`Self::now`] says.
+    fn unix_now(&self) -> u64 {
+        self.epoch_at_start().saturating_add(self.now().as_nanos())
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for &C {
@@ -24,6 +30,10 @@ impl<C: Clock + ?Sized> Clock for &C {
     fn epoch_at_start(&self) -> u64 {
         (**self).epoch_at_start()
     }
+
+    fn unix_now(&self) -> u64 {
+        (**self).unix_now()
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
@@ -33,6 +43,10 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 
     fn epoch_at_start(&self) -> u64 {
         (**self).epoch_at_start()
+    }
+
+    fn unix_now(&self) -> u64 {
+        (**self).unix_now()
     }
 }
 
@@ -90,6 +104,10 @@ impl Clock for SystemClock {
 
     fn epoch_at_start(&self) -> u64 {
         self.epoch_at_start
+    }
+
+    fn unix_now(&self) -> u64 {
+        unix_nanos()
     }
 }
 
@@ -164,6 +182,13 @@ impl Clock for AnyClock {
         match self {
             Self::System(clock) => clock.epoch_at_start(),
             Self::Manual(clock) => clock.epoch_at_start(),
+        }
+    }
+
+    fn unix_now(&self) -> u64 {
+        match self {
+            Self::System(clock) => clock.unix_now(),
+            Self::Manual(clock) => clock.unix_now(),
         }
     }
 }

@@ -23,6 +23,7 @@ mod table;
 
 pub use clock::{AnyClock, Clock, ManualClock, SystemClock, unix_nanos};
 pub use table::{
-    BUCKETS_MAX, Bucket, BucketId, BucketIdentity, BucketSpec, Charge, Fill, HOLDS_MAX, Hold, Holding, Key, Memory,
-    Overflow, Place, SMALL_CELL_BYTES, Standing, Table, TableError, Taken, Takings, WIDE_CELL_BYTES, WhenRefused,
+    BUCKETS_MAX, Bucket, BucketId, BucketIdentity, BucketSpec, Charge, Fill, HOLDS_MAX, Hold, Holding, Key, Listing,
+    Memory, Overflow, Place, Restored, SMALL_CELL_BYTES, Standing, Table, TableError, Taken, Takings, WIDE_CELL_BYTES,
+    WhenRefused,
 };

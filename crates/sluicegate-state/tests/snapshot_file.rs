@@ -1,11 +1,12 @@
 //! The bytes of a snapshot: whatever is written reads back, and whatever is not what was written is refused (F13).
 
 use std::io::{self, Cursor};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 use sluicegate_state::snapshot::{
-    Bucket, CHUNK_BYTES_MAX, Chunk, Damage, Fingerprint, Header, Identity, LOG_ENTRIES_MAX, PARAMETERS_BYTES_MAX,
+    Bucket, CHUNK_BYTES_MAX, Chunk, Damage, Fingerprint, Header, Identity, LOG_ENTRIES_MAX, Own, PARAMETERS_BYTES_MAX,
     Parameters, ReadError, Snapshot, Storage, Tag, WriteError, Writer, Written,
 };
 
@@ -13,6 +14,9 @@ const FINGERPRINT: Fingerprint = Fingerprint([0x5A; 16]);
 
 /// More than any file here has.
 const BYTES_MAX: u64 = 64 << 20;
+
+/// How long the records of all files here took to gather.
+const TOOK: Duration = Duration::from_millis(250);
 
 /// Bytes of a header without buckets, of each bucket, of a checksum, and of the head of a chunk.
 const HEADER: usize = 72;
@@ -26,11 +30,12 @@ struct Contents {
     words: Vec<(Tag, u64)>,
     wides: Vec<(Tag, [u64; 3])>,
     logs: Vec<(Tag, Vec<[u64; 2]>)>,
+    own: Vec<(u16, Own, Vec<[u64; 2]>)>,
 }
 
 impl Contents {
     fn records(&self) -> u64 {
-        (self.words.len() + self.wides.len() + self.logs.len()) as u64
+        (self.words.len() + self.wides.len() + self.logs.len() + self.own.len()) as u64
     }
 
     fn write(&self, writer: &mut Writer<'_>) -> Result<(), WriteError> {
@@ -46,6 +51,9 @@ impl Contents {
                 writer.log(*tag, entries)?;
             }
         }
+        for (bucket, which, words) in &self.own {
+            writer.own(*bucket, *which, words)?;
+        }
         Ok(())
     }
 
@@ -60,6 +68,10 @@ impl Contents {
                 self.wides.extend(records.iter().map(record));
             }
             Chunk::Log(logs) => self.logs.extend(logs.map(|log| (log.tag, log.entries.to_vec()))),
+            Chunk::Own(cells) => {
+                let cells = cells.map(|cell| (cell.bucket, cell.which, cell.words.to_vec()));
+                self.own.extend(cells);
+            }
         }
     }
 }
@@ -82,6 +94,7 @@ fn file(header: &Header, contents: &Contents) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = Writer::new(&mut bytes, header).expect("memory takes all");
     contents.write(&mut writer).expect("records of the header's buckets");
+    writer.took(TOOK);
     let written = writer.finish().expect("memory takes all");
     let expected = Written {
         records: contents.records(),
@@ -101,6 +114,7 @@ fn read(bytes: &[u8]) -> Result<(Header, Contents), ReadError> {
     snapshot.for_each_chunk(|chunk| contents.take(chunk))?;
     assert_eq!(snapshot.records(), contents.records());
     assert_eq!(snapshot.bytes(), bytes.len() as u64);
+    assert_eq!(snapshot.took(), TOOK);
     Ok((snapshot.header().clone(), contents))
 }
 
@@ -124,6 +138,7 @@ fn small() -> (Header, Contents) {
         words: vec![(Tag::new(0, 1), 10), (Tag::new(3, 2), u64::MAX)],
         wides: vec![(Tag::new(1, 3), [1, 2, 3])],
         logs: vec![(Tag::new(2, 4), vec![[5, 1], [6, 2]]), (Tag::new(2, 5), vec![])],
+        own: vec![(3, Own::Whole, vec![[7, 0]]), (1, Own::Overflow, vec![[8, 9], [10, 0]])],
     };
     (header(&STORAGES), contents)
 }
@@ -146,6 +161,7 @@ fn large() -> (Header, Contents) {
         }
     }
     contents.logs.push((Tag::new(2, 0), vec![[1, 1]; LOG_ENTRIES_MAX]));
+    contents.own.push((2, Own::Whole, vec![[2, 2]; LOG_ENTRIES_MAX]));
     (header(&STORAGES), contents)
 }
 
@@ -185,6 +201,12 @@ fn any_contents() -> impl Strategy<Value = (Header, Contents)> {
                 Storage::Wide => contents.wides.push((tag, state)),
                 Storage::Log => contents.logs.push((tag, vec![[state[0], state[1]]; entries])),
             }
+            if hash % 8 == 0 {
+                let which = [Own::Whole, Own::Overflow][entries % 2];
+                contents
+                    .own
+                    .push((tag.bucket(), which, vec![[state[1], state[2]]; entries]));
+            }
         }
         (header(&storages), contents)
     })
@@ -218,8 +240,8 @@ fn a_file_without_records_or_buckets_is_whole() {
 fn version_1_of_the_snapshot_is_pinned() {
     let (header, contents) = small();
     let bytes = file(&header, &contents);
-    assert_eq!(bytes.len(), 672);
-    assert_eq!(bytes.last_chunk(), Some(&[133, 67, 59, 42, 178, 246, 84, 219]));
+    assert_eq!(bytes.len(), 784);
+    assert_eq!(bytes.last_chunk(), Some(&[221, 124, 32, 227, 59, 189, 200, 78]));
 }
 
 #[test]
@@ -367,13 +389,15 @@ fn what_makes_no_sense_is_refused_behind_sums_that_fit() {
     let words = HEADER + STORAGES.len() * BUCKET + SUM;
     let wides = words + chunk_bytes(&whole, words);
     let logs = wides + chunk_bytes(&whole, wides);
-    let end = logs + chunk_bytes(&whole, logs);
+    let own = logs + chunk_bytes(&whole, logs);
+    let end = own + chunk_bytes(&whole, own);
     let tag = |bucket, hash| Tag::new(bucket, hash).as_u64();
 
     let kind_and_count = |kind: u64, count: u64| kind | count << 32;
     // A kind without a number, and one with, whose records are of another length.
-    check(&whole, words, kind_and_count(5, 2), (words, Damage::Kind));
+    check(&whole, words, kind_and_count(6, 2), (words, Damage::Kind));
     check(&whole, words, kind_and_count(0, 2), (words, Damage::Kind));
+    check(&whole, words, kind_and_count(5, 2), (words, Damage::Length));
     check(&whole, words, kind_and_count(2, 1), (words, Damage::Bucket));
     check(&whole, words, kind_and_count(4, 0), (words, Damage::End));
     // Counts beside the truth.
@@ -386,12 +410,17 @@ fn what_makes_no_sense_is_refused_behind_sums_that_fit() {
             (wides, Damage::Length),
         );
         check(&whole, logs, kind_and_count(3, count), (logs, Damage::Length));
+        check(&whole, own, kind_and_count(5, count), (own, Damage::Length));
     }
     // Records of a bucket that is not listed, and of one with another storage.
     for bucket in [1, 4, 4095] {
         check(&whole, words + HEAD, tag(bucket, 1), (words, Damage::Bucket));
         check(&whole, wides + HEAD, tag(bucket & !1, 1), (wides, Damage::Bucket));
         check(&whole, logs + HEAD, tag(bucket, 1), (logs, Damage::Bucket));
+    }
+    // Own cells of a bucket that is not listed, and one that no bucket has.
+    for (bucket, which) in [(4, 0), (4095, 1), (3, 2), (0, (1 << 52) - 1)] {
+        check(&whole, own + HEAD, tag(bucket, which), (own, Damage::Bucket));
     }
     // Logs that are longer than their chunk, or leave part of it over.
     for entries in [0, 1, 3, 4, 1 << 32, 1 << 63, u64::MAX] {
@@ -474,6 +503,7 @@ fn a_large_file_is_read_in_the_memory_of_one_chunk_and_handed_out_in_no_more() {
                 Chunk::Word(words) => words.len(),
                 Chunk::Wide(wides) => wides.len(),
                 Chunk::Log(logs) => logs.count(),
+                Chunk::Own(cells) => cells.count(),
             };
         };
         snapshot.for_each_chunk(count).expect("a whole file");
@@ -500,10 +530,18 @@ fn the_writer_refuses_what_no_reader_would_take() {
             "{refusal:?}"
         );
     }
+    for bucket in [4, 4095, 4096, u16::MAX] {
+        let refusal = writer.own(bucket, Own::Whole, &[[1, 1]]).expect_err("no such bucket");
+        assert!(matches!(refusal, WriteError::NotListed { .. }), "{refusal:?}");
+    }
+    let refusal = writer.own(0, Own::Overflow, &vec![[0; 2]; LOG_ENTRIES_MAX + 1]);
+    assert!(matches!(refusal, Err(WriteError::LogTooLong { .. })));
     let refusal = writer.log(Tag::new(2, 1), &vec![[0; 2]; LOG_ENTRIES_MAX + 1]);
     assert!(matches!(refusal, Err(WriteError::LogTooLong { entries }) if entries == LOG_ENTRIES_MAX + 1));
     assert_eq!(writer.finish().expect("memory takes all").records, 0);
-    assert_eq!(check(&bytes).expect("a whole file").records(), 0);
+    let snapshot = check(&bytes).expect("a whole file");
+    assert_eq!(snapshot.records(), 0);
+    assert!(snapshot.took() > Duration::from_hours(365 * 24), "nobody has said");
 }
 
 /// A caller that goes on after an error would else have a file with a gap put in the place of a whole one.

@@ -55,13 +55,14 @@ pub mod secret;
 mod told;
 
 pub use limiter::{
-    Admitted, AskError, AskedRule, Attempt, BodyQuestion, BuildError, Builder, Check, Cleaner, DEADLINE_DEFAULT,
-    Decision, Engine, Grant, Key, KeyParts, Limiter, LimiterError, OPEN_MAX, Outcome, Permit, Reservation,
-    ReservationId, Reserve, Rule, RuleFaults, RuleHandle, Settled, Ticket,
+    Admitted, AskError, AskedRule, Attempt, BodyQuestion, BuildError, Builder, Change, Check, Cleaner,
+    DEADLINE_DEFAULT, Decision, Engine, Grant, Key, KeyParts, Limiter, LimiterError, OPEN_MAX, Outcome, Permit,
+    Reservation, ReservationId, Reserve, Restored, Rule, RuleFaults, RuleHandle, Settled, Ticket,
 };
 pub use policy::checked::{Algorithm, Align, OnSuccess};
 pub use request::{Request, canonical_host};
 pub use route::{PathConflict, RouteId};
 pub use sluicegate_core::{Cost, Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
+pub use sluicegate_state::snapshot::{Durability, ReadError, WriteError, Written};
 pub use sluicegate_state::{AnyClock, Clock, ManualClock, SystemClock};
 pub use told::Refusal;

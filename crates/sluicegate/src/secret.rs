@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use sluicegate_core::Secret;
+use sluicegate_state::snapshot::Fingerprint;
 
 /// The file's name in the state directory.
 const FILE: &str = "secret";
@@ -85,6 +86,15 @@ pub fn load_or_generate(directory: &Path) -> Result<Secret, SecretError> {
         Err(source) if source.kind() == io::ErrorKind::AlreadyExists => read(&path),
         Err(source) => Err(SecretError::Io { path, source }),
     }
+}
+
+/// What tells this secret from another without telling it: 128 bits that BLAKE3 derives from it, under a context of their own, so that
+/// nothing about the keys' hashes follows from them.
+pub(crate) fn fingerprint(secret: &Secret) -> Fingerprint {
+    let derived = blake3::derive_key("sluicegate secret fingerprint 1", secret.expose());
+    let mut fingerprint = [0; 16];
+    fingerprint.copy_from_slice(&derived[..16]);
+    Fingerprint(fingerprint)
 }
 
 fn read(path: &Path) -> Result<Secret, SecretError> {
@@ -217,6 +227,17 @@ mod tests {
             );
             assert_eq!(fs::read_to_string(&path).expect("the file"), text);
         }
+    }
+
+    /// Snapshots depend on it; a change is a new context, and an amnesty.
+    #[test]
+    fn the_fingerprint_is_pinned_and_tells_secrets_apart() {
+        let of = |byte| fingerprint(&Secret::from_bytes([byte; Secret::LEN])).0;
+        let pinned = [
+            180, 129, 247, 198, 232, 194, 12, 16, 120, 172, 157, 73, 196, 253, 58, 98,
+        ];
+        assert_eq!(of(7), pinned);
+        assert_ne!(of(7), of(8));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::settling::Settling;
 use super::sliding_log::SlidingLog;
 use super::sliding_window::SlidingWindow;
 use super::ticks::TickScale;
-use super::token_bucket::{Tat, TokenBucket};
+use super::token_bucket::{Ageing, Tat, TokenBucket};
 use crate::{Cost, Limit, Permits, Timestamp};
 
 /// Any limit, made ready to decide by, sorted by what it remembers of a key.
@@ -243,13 +243,18 @@ impl WordMeter {
         }
     }
 
+    /// What [`Self::restore`] does, for whoever has many words; `None` where nothing is kept.
+    pub const fn ageing(&self, now: Timestamp, away: Duration) -> Option<Ageing> {
+        match self {
+            Self::TokenBucket(bucket) => Some(bucket.ageing(now, away)),
+            Self::LeakyBucket(leaky) => Some(leaky.bucket().ageing(now, away)),
+            Self::Concurrency(_) => None,
+        }
+    }
+
     /// The word of what a meter of the same limit kept `away` ago.
     pub fn restore(&self, kept: u64, now: Timestamp, away: Duration) -> u64 {
-        match self {
-            Self::TokenBucket(bucket) => bucket.restore(kept, now, away).as_u64(),
-            Self::LeakyBucket(leaky) => leaky.bucket().restore(kept, now, away).as_u64(),
-            Self::Concurrency(_) => 0,
-        }
+        self.ageing(now, away).map_or(0, |ageing| ageing.tat(kept).as_u64())
     }
 }
 

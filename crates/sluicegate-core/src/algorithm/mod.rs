@@ -28,4 +28,4 @@ pub use settling::Settling;
 pub use sliding_log::{Entry, LOG_MAX, Log, LogFull, SlidingLog};
 pub use sliding_window::SlidingWindow;
 pub use ticks::{Tick, TickScale};
-pub use token_bucket::{Tat, TokenBucket, Verdict};
+pub use token_bucket::{Ageing, Tat, TokenBucket, Verdict};

@@ -236,11 +236,15 @@ impl TokenBucket {
 
     /// The TAT of a debt that was kept `away` ago.
     pub fn restore(&self, debt: u64, now: Timestamp, away: Duration) -> Tat {
-        let refilled = self.tick(Timestamp::ZERO.saturating_add(away)).0;
-        match debt.min(Tat::MAX.0).saturating_sub(refilled) {
-            0 => Tat::UNSEEN,
-            // Of the parts of ticks that are rounded here and at its keeping, none is given away.
-            left => Tat(self.scale.tick_up(now).0.saturating_add(left).min(Tat::MAX.0)),
+        self.ageing(now, away).tat(debt)
+    }
+
+    /// What brings debts that were kept `away` ago to `now`, for whoever has many.
+    pub const fn ageing(&self, now: Timestamp, away: Duration) -> Ageing {
+        Ageing {
+            refilled: self.tick(Timestamp::ZERO.saturating_add(away)).0,
+            // Of the parts of ticks that are rounded here and at a debt's keeping, none is given away.
+            now: self.scale.tick_up(now).0,
         }
     }
 
@@ -295,6 +299,25 @@ impl TokenBucket {
             0 => None,
             Verdict::NEVER => Some(Retry::Never),
             wait => Some(Retry::After(self.scale.span(wait))),
+        }
+    }
+}
+
+/// Brings debts that were kept before a restart to a moment after it; made by [`TokenBucket::ageing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ageing {
+    /// Ticks that have refilled meanwhile.
+    refilled: u64,
+    now: u64,
+}
+
+impl Ageing {
+    /// The TAT of a debt in ticks.
+    #[inline]
+    pub fn tat(&self, debt: u64) -> Tat {
+        match debt.min(Tat::MAX.0).saturating_sub(self.refilled) {
+            0 => Tat::UNSEEN,
+            left => Tat(self.now.saturating_add(left).min(Tat::MAX.0)),
         }
     }
 }

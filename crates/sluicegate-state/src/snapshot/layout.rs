@@ -44,8 +44,12 @@ pub const LOG_ENTRIES_MAX: usize = CHUNK_BYTES_MAX / 16 - 1;
 /// The kind of the chunk that ends a file.
 pub(super) const KIND_END: u32 = 4;
 
-/// Words in the payload of the chunk that ends a file: how many records there are, and how many bytes.
-pub(super) const END_WORDS: usize = 2;
+/// The kind of a chunk of buckets' own cells.
+pub(super) const KIND_OWN: u32 = 5;
+
+/// Words in the payload of the chunk that ends a file: how many records there are, how many bytes, and how many nanoseconds it
+/// took to gather them.
+pub(super) const END_WORDS: usize = 3;
 
 /// How a bucket's state is laid out; in a file, also the kind of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,6 +89,27 @@ impl fmt::Display for Storage {
             Self::Wide => "wide",
             Self::Log => "log",
         })
+    }
+}
+
+/// Which of the cells that are a bucket's own and no key's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Own {
+    /// The one that all requests draw from, where a bucket has no keys.
+    Whole = 0,
+    /// The one that keys without a cell share.
+    Overflow = 1,
+}
+
+impl Own {
+    /// The cell of that number, which stands where a tag has the hash of a key; `None` for a number without one.
+    pub(super) const fn from_number(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Whole),
+            1 => Some(Self::Overflow),
+            _ => None,
+        }
     }
 }
 

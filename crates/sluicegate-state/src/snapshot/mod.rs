@@ -23,10 +23,10 @@ mod layout;
 mod reader;
 mod writer;
 
-pub use chunk::{Chunk, Log, Logs};
+pub use chunk::{Chunk, Log, Logs, OwnCell, OwnCells};
 pub use error::{Damage, ReadError};
 pub use file::{Durability, open, remove_leftovers, set_aside, write};
 pub use header::{BUCKETS_MAX, Bucket, Fingerprint, Header, HeaderError, Identity, PARAMETERS_BYTES_MAX, Parameters};
-pub use layout::{CHUNK_BYTES_MAX, LOG_ENTRIES_MAX, Storage, Tag, VERSION, WRITTEN_BY_BYTES_MAX};
+pub use layout::{CHUNK_BYTES_MAX, LOG_ENTRIES_MAX, Own, Storage, Tag, VERSION, WRITTEN_BY_BYTES_MAX};
 pub use reader::Snapshot;
 pub use writer::{WriteError, Writer, Written};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::time::Duration;
 
 use super::chunk::{Chunk, Head, decode};
 use super::error::{Damage, ReadError};
@@ -22,6 +23,7 @@ pub struct Snapshot<R> {
     start: Start,
     bytes: u64,
     records: u64,
+    took: Duration,
     buffer: Vec<u64>,
 }
 
@@ -52,11 +54,12 @@ impl<R: Read + Seek> Snapshot<R> {
             start,
             bytes,
             records: 0,
+            took: Duration::ZERO,
             buffer: Vec::new(),
         };
         let mut pass = snapshot.pass();
         while pass.next()?.is_some() {}
-        snapshot.records = pass.records;
+        (snapshot.records, snapshot.took) = (pass.records, pass.took);
         Ok(snapshot)
     }
 
@@ -68,6 +71,11 @@ impl<R: Read + Seek> Snapshot<R> {
     /// How many records there are.
     pub const fn records(&self) -> u64 {
         self.records
+    }
+
+    /// How long after [`Header::written_at_unix_ns`] the last record was gathered; some 584 years if nobody has said.
+    pub const fn took(&self) -> Duration {
+        self.took
     }
 
     /// How many bytes there are.
@@ -99,6 +107,7 @@ impl<R: Read + Seek> Snapshot<R> {
             at: self.start.at,
             sum: self.start.sum,
             records: 0,
+            took: Duration::ZERO,
             buffer: &mut self.buffer,
         }
     }
@@ -173,6 +182,8 @@ struct Pass<'a, R> {
     /// The checksum of all before it.
     sum: u64,
     records: u64,
+    /// Known at the end.
+    took: Duration,
     buffer: &'a mut Vec<u64>,
 }
 
@@ -184,8 +195,11 @@ impl<R: Read> Pass<'_, R> {
         self.read_payload(&head)?;
         let payload = &self.buffer[CHUNK_HEAD_WORDS..][..head.words];
         if head.kind == KIND_END {
-            let counted = [self.records, self.at];
-            return if head.records != 0 || payload != counted {
+            let [records, bytes, took] = *payload else {
+                return Err(damaged(at, Damage::End));
+            };
+            self.took = Duration::from_nanos(took);
+            return if head.records != 0 || (records, bytes) != (self.records, self.at) {
                 Err(damaged(at, Damage::End))
             } else if self.at != self.bytes {
                 Err(damaged(self.at, Damage::Trailing))

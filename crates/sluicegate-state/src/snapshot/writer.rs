@@ -1,26 +1,41 @@
 //! Writing: records gathered into chunks, each sent on with its checksum when it is full.
 
+use std::time::Duration;
 use std::{fmt, io};
 
 use super::header::Header;
 use super::layout::{
-    CHUNK_BYTES, CHUNK_FRAME_BYTES, CHUNK_HEAD_WORDS, END_WORDS, KIND_END, LOG_ENTRIES_MAX, SUM_BYTES, Storage, Tag,
-    sum,
+    CHUNK_BYTES, CHUNK_FRAME_BYTES, CHUNK_HEAD_WORDS, END_WORDS, KIND_END, KIND_OWN, LOG_ENTRIES_MAX, Own, SUM_BYTES,
+    Storage, Tag, sum,
 };
 
 /// Words of a chunk in the making, its head included and its checksum not.
 const CHUNK_WORDS: usize = (CHUNK_BYTES - SUM_BYTES) / 8;
 
+/// The kinds of chunks that hold records: those of the storages, in their order, and own cells.
+const KINDS: [u32; 4] = [
+    Storage::Word.number(),
+    Storage::Wide.number(),
+    Storage::Log.number(),
+    KIND_OWN,
+];
+
+/// The place of own cells among [`KINDS`].
+const OWN: usize = KINDS.len() - 1;
+
 /// Writes one snapshot to a sink: [`Writer::new`], then any number of records in any order, then [`Writer::finish`].
 ///
-/// Keeps at most one unfinished chunk of each storage, together less than 1 MiB, and one of a long log's size where there
+/// Keeps at most one unfinished chunk of each kind, together 1 MiB, and one of a long log's size where there
 /// is such a log. The sink is written to in blocks of 256 KiB, so it needs no buffer of its own.
 pub struct Writer<'a> {
     sink: &'a mut dyn io::Write,
     storages: Vec<Storage>,
-    pending: [Pending; 3],
+    /// By the storages' places, and own cells behind them.
+    pending: [Pending; KINDS.len()],
     sum: u64,
     written: Written,
+    /// Nanoseconds, all ones for as long as nobody has said.
+    took: u64,
     /// Whether the sink has failed: what it has then taken is not known, and no end may follow.
     is_broken: bool,
 }
@@ -45,6 +60,12 @@ pub enum WriteError {
         bucket: u16,
         /// What was written of it.
         storage: Storage,
+    },
+    /// The caller wrote an own cell of a bucket that the header does not list.
+    #[error("the header lists no bucket {bucket}")]
+    NotListed {
+        /// The bucket, from 0.
+        bucket: u16,
     },
     /// The caller wrote a log longer than [`LOG_ENTRIES_MAX`].
     #[error("a log of {entries} entries, of which a record holds {LOG_ENTRIES_MAX}")]
@@ -75,6 +96,7 @@ impl<'a> Writer<'a> {
                 records: 0,
                 bytes: bytes.len() as u64,
             },
+            took: u64::MAX,
             is_broken: false,
         })
     }
@@ -112,18 +134,40 @@ impl<'a> Writer<'a> {
         self.put(Storage::Log, tag, &head, entries.as_flattened())
     }
 
+    /// A cell of the bucket at `bucket` that is no key's, of whatever storage: its words, in pairs.
+    ///
+    /// # Errors
+    ///
+    /// If the header lists no such bucket, there are more pairs than [`LOG_ENTRIES_MAX`], or what the sink answers.
+    pub fn own(&mut self, bucket: u16, which: Own, words: &[[u64; 2]]) -> Result<(), WriteError> {
+        if words.len() > LOG_ENTRIES_MAX {
+            return Err(WriteError::LogTooLong { entries: words.len() });
+        }
+        if usize::from(bucket) >= self.storages.len() {
+            return Err(WriteError::NotListed { bucket });
+        }
+        let tag = Tag::new(bucket, which as u64);
+        self.add(OWN, &[tag.as_u64(), words.len() as u64], words.as_flattened())
+    }
+
+    /// Says how long after the header's time the last record was gathered. A reader that knows is sure that no key is in the file
+    /// twice, once so much time has passed.
+    pub fn took(&mut self, span: Duration) {
+        self.took = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    }
+
     /// Writes what is left and the end, without which no reader takes the file for whole.
     ///
     /// # Errors
     ///
     /// What the sink answers, or has answered before.
     pub fn finish(mut self) -> Result<Written, WriteError> {
-        for storage in Storage::ALL {
-            self.flush(storage)?;
+        for kind in 0..KINDS.len() {
+            self.flush(kind)?;
         }
         let bytes = self.written.bytes + (CHUNK_FRAME_BYTES + 8 * END_WORDS) as u64;
         let mut end = Pending::default();
-        end.put(&[self.written.records, bytes], &[]);
+        end.put(&[self.written.records, bytes, self.took], &[]);
         self.send(&mut end, KIND_END, 0)?;
         Ok(self.written)
     }
@@ -134,23 +178,28 @@ impl<'a> Writer<'a> {
             let bucket = tag.bucket();
             return Err(WriteError::NoSuchBucket { bucket, storage });
         }
-        if self.pending[storage.index()].words.len() + head.len() + entries.len() > CHUNK_WORDS {
-            self.flush(storage)?;
+        self.add(storage.index(), head, entries)
+    }
+
+    #[inline]
+    fn add(&mut self, kind: usize, head: &[u64], entries: &[u64]) -> Result<(), WriteError> {
+        if self.pending[kind].words.len() + head.len() + entries.len() > CHUNK_WORDS {
+            self.flush(kind)?;
         }
-        self.pending[storage.index()].put(head, entries);
+        self.pending[kind].put(head, entries);
         self.written.records += 1;
         Ok(())
     }
 
     #[cold]
-    fn flush(&mut self, storage: Storage) -> Result<(), WriteError> {
+    fn flush(&mut self, kind: usize) -> Result<(), WriteError> {
         // Taken out and put back, so that its memory serves the next chunk too.
-        let mut chunk = std::mem::take(&mut self.pending[storage.index()]);
+        let mut chunk = std::mem::take(&mut self.pending[kind]);
         if chunk.records > 0 {
             let records = chunk.records;
-            self.send(&mut chunk, storage.number(), records)?;
+            self.send(&mut chunk, KINDS[kind], records)?;
         }
-        self.pending[storage.index()] = chunk;
+        self.pending[kind] = chunk;
         Ok(())
     }
 

@@ -228,6 +228,11 @@ impl Bucket {
         }
     }
 
+    /// All limits, the strictest first.
+    pub(super) fn meters(&self) -> impl Iterator<Item = &Meter> {
+        std::iter::once(&self.meter).chain(&self.laxer)
+    }
+
     /// The limit of the overflow cell; `None` where the overflow is closed.
     pub const fn overflow_meter(&self) -> Option<&Meter> {
         self.overflow.as_ref()
@@ -329,7 +334,7 @@ impl Bucket {
         self.identity == spec.identity
             && self.keyed == spec.keyed
             && self.overflow.as_ref() == overflow
-            && spec.meters.iter().eq(std::iter::once(&self.meter).chain(&self.laxer))
+            && spec.meters.iter().eq(self.meters())
     }
 
     /// Whether what this bucket keeps can be taken over by one made of `spec`.

@@ -196,6 +196,11 @@ impl<const WORDS: usize> Groups<WORDS> {
         lock(&self.stripes[stripe])
     }
 
+    /// All locks: as long as they are held, nobody makes a cell. To be asked for by one thread at a time that holds none of them.
+    pub(super) fn all_stripes(&self) -> Vec<MutexGuard<'_, ()>> {
+        self.stripes.iter().map(lock).collect()
+    }
+
     /// Waits until everybody who makes a cell at this moment is done.
     pub(super) fn pass_stripes(&self) {
         for stripe in &self.stripes {

@@ -6,14 +6,18 @@
 //!         groups: two candidate groups a key       small: two words, one swap
 //!         slots: how cells age, whose they are     wide: four words, one lock each
 //!                                                  slab: the entries of sliding logs
+//!  export ──► snapshot ──► restore (what outlives the process; counted_in: by which meters it was kept)
 //! ```
 
 mod bucket;
+mod counted_in;
+mod export;
 mod generation;
 mod groups;
 mod hold;
 mod kept;
 mod reach;
+mod restore;
 mod slab;
 mod slots;
 mod small;
@@ -27,8 +31,10 @@ use std::sync::Arc;
 use sluicegate_core::{KeyHash, Timestamp};
 
 pub use bucket::{BUCKETS_MAX, Bucket, BucketId, BucketIdentity, BucketSpec, Overflow};
+pub use export::Listing;
 pub use hold::{HOLDS_MAX, Hold, Holding, Takings};
 pub use reach::Place;
+pub use restore::Restored;
 pub use standing::Standing;
 pub use take::{Charge, Taken, WhenRefused};
 

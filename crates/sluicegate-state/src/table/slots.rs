@@ -168,6 +168,17 @@ impl Slots {
         false
     }
 
+    /// Counts up to `most` cells to the number, as far as its share reaches, and tells how many.
+    pub(super) fn own_some(&self, number: u16, most: usize) -> usize {
+        let Some(slot) = self.get(number) else { return 0 };
+        let owned = slot.owned.fetch_add(most, Ordering::Relaxed);
+        let beyond = most - slot.kept().saturating_sub(owned).min(most);
+        let refused = self.common(slot).take_some(beyond);
+        // In this order the cells taken back are those beyond the share, which are not counted as common any more.
+        slot.owned.fetch_sub(refused, Ordering::Relaxed);
+        most - refused
+    }
+
     /// Counts a cell to the number, whether or not it has its share: for a cell that is there already and goes from one bucket of
     /// a line to the next.
     pub(super) fn own_regardless(&self, number: u16) {
@@ -207,5 +218,15 @@ impl Common {
     fn take(&self) -> bool {
         let max = self.max.load(Ordering::Relaxed);
         self.used.fetch_add(1, Ordering::Relaxed).cast_signed() < max.cast_signed()
+    }
+
+    /// Counts `wanted` more as far as there may be, and tells how many may not.
+    fn take_some(&self, wanted: usize) -> usize {
+        let max = self.max.load(Ordering::Relaxed).cast_signed();
+        let used = self.used.fetch_add(wanted, Ordering::Relaxed).cast_signed();
+        let room = usize::try_from(max.saturating_sub(used)).unwrap_or(0);
+        let refused = wanted.saturating_sub(room);
+        self.used.fetch_sub(refused, Ordering::Relaxed);
+        refused
     }
 }

@@ -155,6 +155,16 @@ impl WideCells {
         }
     }
 
+    /// The cells of one group that limited somebody at `now`, when they were looked at; they may be somebody else's by the time they are
+    /// held.
+    pub(super) fn live(&self, group: usize, now: Timestamp) -> impl Iterator<Item = WideCell<'_>> {
+        let live = self
+            .group(group)
+            .iter()
+            .filter(move |words| idle_for(words, now).is_none());
+        live.map(|words| WideCell { words })
+    }
+
     /// Whose the cells of one group are, of those that are somebody's.
     pub(super) fn tags(&self, group: usize) -> impl Iterator<Item = Tag> {
         let tags = self

@@ -29,6 +29,7 @@ mod question;
 mod registry;
 mod reserve;
 mod shared;
+mod snapshot;
 mod specs;
 mod together;
 mod told;
@@ -38,7 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
-use sluicegate_core::{KeyHasher, RULES_MAX, Report, Retry, Secret};
+use sluicegate_core::{RULES_MAX, Report, Retry, Secret};
 use sluicegate_state::{AnyClock, BUCKETS_MAX, HOLDS_MAX, Memory, Table, TableError};
 
 use crate::address;
@@ -64,6 +65,7 @@ pub use permit::Permit;
 pub use question::BodyQuestion;
 pub use registry::{OPEN_MAX, ReservationId, Settled};
 pub use reserve::{DEADLINE_DEFAULT, Reservation, Reserve};
+pub use snapshot::{Change, Restored};
 
 /// Decides, for every request, whether it keeps to the policy's limits.
 ///
@@ -125,7 +127,7 @@ impl Limiter {
             wide: split.wide,
             logs: split.logs,
         };
-        let shared = Arc::new(Shared::new(Table::new(memory)?, clock.into(), KeyHasher::new(secret)));
+        let shared = Arc::new(Shared::new(Table::new(memory)?, clock.into(), secret));
         let engine = Arc::new(Engine::new(policy, Arc::clone(&shared), 1)?);
         let mut recent = Recent::default();
         recent.add(Arc::clone(&engine.told));

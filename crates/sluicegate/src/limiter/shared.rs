@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sluicegate_core::{KeyHasher, Timestamp};
+use sluicegate_core::{KeyHasher, Secret, Timestamp};
+use sluicegate_state::snapshot::Fingerprint;
 use sluicegate_state::{AnyClock, Clock as _, Holding, Table};
 
 use super::registry::Registry;
+use crate::secret;
 
 /// What all policies of one limiter share, one after another.
 #[derive(Debug)]
@@ -13,6 +15,8 @@ pub(crate) struct Shared {
     pub(crate) table: Table,
     pub(crate) clock: AnyClock,
     pub(crate) hasher: KeyHasher,
+    /// The secret's, for what is written under it.
+    pub(super) fingerprint: Fingerprint,
     /// Requests that wait in queues.
     waiting: AtomicUsize,
     /// Reservations that are found again by an id.
@@ -20,11 +24,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(table: Table, clock: AnyClock, hasher: KeyHasher) -> Self {
+    pub(super) fn new(table: Table, clock: AnyClock, secret: &Secret) -> Self {
         Self {
             table,
             clock,
-            hasher,
+            hasher: KeyHasher::new(secret),
+            fingerprint: secret::fingerprint(secret),
             waiting: AtomicUsize::new(0),
             open: Registry::default(),
         }
