@@ -56,6 +56,15 @@ pub const FAMILIES: &[&Family] = &[
     &CONFIG_FILE_IN_FORCE,
     &CONFIG_GENERATION,
     &CONFIG_APPLIED_TIMESTAMP_SECONDS,
+    &SNAPSHOT_AGE_SECONDS,
+    &SNAPSHOT_WRITE_SECONDS,
+    &SNAPSHOT_BYTES,
+    &SNAPSHOT_KEYS,
+    &SNAPSHOT_WRITES,
+    &SNAPSHOT_WRITE_FAILURES,
+    &SNAPSHOT_LOAD_FAILURES,
+    &SNAPSHOT_KEYS_RESTORED,
+    &SNAPSHOT_KEYS_LOST,
     &SERIES_OMITTED,
 ];
 
@@ -191,6 +200,61 @@ pub const CONFIG_APPLIED_TIMESTAMP_SECONDS: Family = gauge(
     "config_applied_timestamp_seconds",
     &[],
     "Unix time at which the policy in force was put in force",
+);
+
+/// How old the last snapshot is.
+pub const SNAPSHOT_AGE_SECONDS: Family = gauge(
+    "snapshot_age_seconds",
+    &[],
+    "Since the last snapshot that was written was begun; none is written while nothing changes",
+);
+
+/// How long the last snapshot took.
+pub const SNAPSHOT_WRITE_SECONDS: Family = gauge(
+    "snapshot_write_seconds",
+    &[],
+    "How long it took to write the last snapshot",
+);
+
+/// How large the last snapshot is.
+pub const SNAPSHOT_BYTES: Family = gauge("snapshot_bytes", &[], "Bytes of the last snapshot");
+
+/// How many keys the last snapshot has.
+pub const SNAPSHOT_KEYS: Family = gauge(
+    "snapshot_keys",
+    &[],
+    "Keys that were limited when the last snapshot was written, each rule's counted by itself",
+);
+
+/// Snapshots that were written.
+pub const SNAPSHOT_WRITES: Family = counter("snapshot_writes", &[], "Snapshots written");
+
+/// Snapshots that could not be written.
+pub const SNAPSHOT_WRITE_FAILURES: Family = counter(
+    "snapshot_write_failures",
+    &[],
+    "Snapshots that could not be written; the one before is kept",
+);
+
+/// Snapshots that could not be used at the start.
+pub const SNAPSHOT_LOAD_FAILURES: Family = counter(
+    "snapshot_load_failures",
+    &[],
+    "Snapshots that could not be used at the start, and were set aside",
+);
+
+/// Keys that the start found in a snapshot.
+pub const SNAPSHOT_KEYS_RESTORED: Family = gauge(
+    "snapshot_keys_restored",
+    &[],
+    "Keys that went on at the start where the snapshot had left them",
+);
+
+/// Keys of a snapshot for which there was no room.
+pub const SNAPSHOT_KEYS_LOST: Family = gauge(
+    "snapshot_keys_lost",
+    &[],
+    "Keys of the snapshot that found no room at the start",
 );
 
 /// How many series found no room in this scrape.

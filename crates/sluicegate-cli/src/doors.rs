@@ -14,6 +14,7 @@ use sluicegate_state::SystemClock;
 use tokio::sync::oneshot;
 
 use crate::descriptors;
+use crate::snapshot::Keeper;
 use crate::traffic::TrafficSource;
 use crate::version::VERSION;
 use crate::worker::Worker;
@@ -28,6 +29,7 @@ pub(crate) struct Doors {
     limiter: Arc<Limiter>,
     drain: Trigger,
     end: End,
+    keeper: Keeper,
     _cleaner: Cleaner,
 }
 
@@ -60,6 +62,7 @@ impl Doors {
         };
         let limiter = Limiter::new(policy, &secret?, SystemClock::new()).context("the policy cannot be put to work")?;
         let limiter = Arc::new(limiter);
+        let keeper = Keeper::start(&limiter, &policy.state)?;
         let readiness = Readiness::new();
 
         // Before the gateway looks how many clients it has descriptors for.
@@ -70,6 +73,7 @@ impl Doors {
         let mut sources: Vec<Arc<dyn Source>> = vec![
             Arc::new(BuildSource::new(VERSION)),
             Arc::new(TrafficSource::new(gateway.traffic())),
+            keeper.source(),
         ];
         if let Some(file) = &file {
             sources.push(Arc::new(file.reloads.clone()));
@@ -101,6 +105,7 @@ impl Doors {
             limiter,
             drain,
             end: End::Awaited(told),
+            keeper,
             _cleaner: cleaner,
         })
     }
@@ -139,7 +144,8 @@ impl Doors {
         self.drain.fire();
     }
 
-    /// Waits until the gateway has ended, then closes the admin listener, which tells of the drain to its end.
+    /// Waits until the gateway has ended, keeps what is remembered, then closes the admin listener, which tells of the drain to its
+    /// end.
     ///
     /// # Errors
     ///
@@ -150,6 +156,7 @@ impl Doors {
             End::Come(outcome) => outcome.take().context("the gateway broke off; please report this")??,
             End::Awaited(_) => anyhow::bail!("the gateway has not ended; please report this"),
         };
+        self.keeper.finish().await;
         if let Some(OpenAdmin { stop, worker, .. }) = self.admin.take() {
             // It may have ended by an error; joining says which.
             let _ = stop.send(());

@@ -24,6 +24,7 @@ mod output;
 mod reload;
 mod run;
 mod signals;
+mod snapshot;
 mod traffic;
 mod version;
 mod worker;

@@ -33,7 +33,7 @@ pub enum SecretError {
     /// The file holds something else.
     #[error(
         "{} is not an installation secret ({DIGITS} hexadecimal digits); restore it, or remove it to have a new one \
-         made; another secret enforces gradual rollouts for other clients",
+         made; under another secret every key starts anew, and gradual rollouts are enforced for other clients",
         path.display()
     )]
     Malformed {

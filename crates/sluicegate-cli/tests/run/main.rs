@@ -3,6 +3,7 @@
 mod process;
 mod readme;
 mod reload;
+mod snapshot;
 mod unread;
 
 use std::collections::BTreeMap;

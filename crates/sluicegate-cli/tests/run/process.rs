@@ -26,6 +26,8 @@ pub(crate) struct Running {
     log: Option<JoinHandle<String>>,
     pub(crate) gateway: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// What it said before it listened.
+    pub(crate) said_first: String,
     folder: TempDir,
 }
 
@@ -37,9 +39,14 @@ impl Running {
 
     /// Starts it with a policy whose gateway and admin listen on ports of its own choice.
     pub(crate) fn with_policy(text: &str) -> Self {
+        Self::logging(text, "trace")
+    }
+
+    /// The same, logging from `level` upwards.
+    pub(crate) fn logging(text: &str, level: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
         fs::write(folder.path().join(FILE), text).expect("a file of ours");
-        Self::with_folder(folder, "trace")
+        Self::with_folder(folder, level)
     }
 
     /// Starts it with the policy in a folder that is there already, logging from `level` upwards.
@@ -52,14 +59,16 @@ impl Running {
             .spawn()
             .expect("built");
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
-        let gateway = address(&mut stderr, "gateway listens on http://");
-        let admin = address(&mut stderr, "admin listens on http://");
+        let mut said_first = String::new();
+        let gateway = address(&mut stderr, "gateway listens on http://", &mut said_first);
+        let admin = address(&mut stderr, "admin listens on http://", &mut said_first);
         Self {
             child,
             stderr: Some(stderr),
             log: None,
             gateway,
             admin,
+            said_first,
             folder,
         }
     }
@@ -107,6 +116,7 @@ impl Running {
             log: None,
             gateway,
             admin,
+            said_first: String::new(),
             folder,
         };
         // Nobody hears when it listens, so it is asked; one that has ended would never answer.
@@ -198,17 +208,19 @@ fn own_address() -> SocketAddr {
     listener.local_addr().expect("bound")
 }
 
-fn address(lines: &mut impl BufRead, before: &str) -> SocketAddr {
+/// The address on the line that begins so; what comes before it is added to `said`.
+fn address(lines: &mut impl BufRead, before: &str, said: &mut String) -> SocketAddr {
     loop {
         let mut line = String::new();
         assert_ne!(
             lines.read_line(&mut line).expect("text"),
             0,
-            "it ended before {before:?}"
+            "it ended before {before:?}:\n{said}"
         );
         if let Some(address) = line.trim_end().strip_prefix(before) {
             return address.parse().expect("an address");
         }
+        said.push_str(&line);
     }
 }
 
