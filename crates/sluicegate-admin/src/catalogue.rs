@@ -56,7 +56,7 @@ pub const FAMILIES: &[&Family] = &[
     &CONFIG_FILE_IN_FORCE,
     &CONFIG_GENERATION,
     &CONFIG_APPLIED_TIMESTAMP_SECONDS,
-    &SNAPSHOT_AGE_SECONDS,
+    &SNAPSHOT_TIMESTAMP_SECONDS,
     &SNAPSHOT_WRITE_SECONDS,
     &SNAPSHOT_BYTES,
     &SNAPSHOT_KEYS,
@@ -202,11 +202,11 @@ pub const CONFIG_APPLIED_TIMESTAMP_SECONDS: Family = gauge(
     "Unix time at which the policy in force was put in force",
 );
 
-/// How old the last snapshot is.
-pub const SNAPSHOT_AGE_SECONDS: Family = gauge(
-    "snapshot_age_seconds",
+/// When the last snapshot was begun.
+pub const SNAPSHOT_TIMESTAMP_SECONDS: Family = gauge(
+    "snapshot_timestamp_seconds",
     &[],
-    "Since the last snapshot that was written was begun; none is written while nothing changes",
+    "Unix time at which the last snapshot that was written was begun, 0 before the first; none is written while nothing changes",
 );
 
 /// How long the last snapshot took.

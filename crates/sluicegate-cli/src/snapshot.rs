@@ -10,7 +10,6 @@ use anyhow::Context;
 use sluicegate::policy::checked::State;
 use sluicegate::{Change, Durability, Limiter, Written};
 use sluicegate_admin::{Readings, Source, catalogue};
-use sluicegate_core::Timestamp;
 use sluicegate_state::{Clock as _, SystemClock, snapshot};
 use tokio::sync::oneshot;
 
@@ -155,6 +154,7 @@ impl FileWriter {
         if change == self.written {
             return;
         }
+        let begun_at_unix_s = self.tally.clock.unix_now() / NANOS_PER_SECOND;
         let begun_at = self.tally.clock.now();
         // Whether it reaches the disk is left to the system: it outlives this process all the same, and a disk that is slow would
         // hold up the drain.
@@ -165,11 +165,11 @@ impl FileWriter {
                 self.written = change;
                 self.tally.note(|numbers| {
                     numbers.writes += 1;
-                    numbers.last = Some(Last {
-                        begun_at,
+                    numbers.last = Last {
+                        begun_at_unix_s,
                         took,
                         written,
-                    });
+                    };
                 });
                 if self.is_failing {
                     tracing::info!("the snapshot is written again");
@@ -197,8 +197,8 @@ struct Tally {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Numbers {
-    /// The last that was written.
-    last: Option<Last>,
+    /// The last that was written; zeros until one is.
+    last: Last,
     writes: u64,
     write_failures: u64,
     load_failures: u64,
@@ -207,12 +207,14 @@ struct Numbers {
     lost: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Last {
-    begun_at: Timestamp,
+    begun_at_unix_s: u64,
     took: Duration,
     written: Written,
 }
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 impl Tally {
     fn new() -> Self {
@@ -231,18 +233,11 @@ impl Tally {
 impl Source for Tally {
     fn read(&self, readings: &mut Readings) {
         let numbers = *self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Last {
-            begun_at,
-            took,
-            written,
-        }) = numbers.last
-        {
-            let age = self.clock.now().saturating_since(begun_at);
-            readings.fraction(&catalogue::SNAPSHOT_AGE_SECONDS, &[], age.as_secs_f64());
-            readings.fraction(&catalogue::SNAPSHOT_WRITE_SECONDS, &[], took.as_secs_f64());
-            readings.whole(&catalogue::SNAPSHOT_BYTES, &[], written.bytes);
-            readings.whole(&catalogue::SNAPSHOT_KEYS, &[], written.records);
-        }
+        let last = numbers.last;
+        readings.whole(&catalogue::SNAPSHOT_TIMESTAMP_SECONDS, &[], last.begun_at_unix_s);
+        readings.fraction(&catalogue::SNAPSHOT_WRITE_SECONDS, &[], last.took.as_secs_f64());
+        readings.whole(&catalogue::SNAPSHOT_BYTES, &[], last.written.bytes);
+        readings.whole(&catalogue::SNAPSHOT_KEYS, &[], last.written.records);
         readings.whole(&catalogue::SNAPSHOT_WRITES, &[], numbers.writes);
         readings.whole(&catalogue::SNAPSHOT_WRITE_FAILURES, &[], numbers.write_failures);
         readings.whole(&catalogue::SNAPSHOT_LOAD_FAILURES, &[], numbers.load_failures);
