@@ -3,6 +3,8 @@
 //! Run by `RUSTFLAGS="--cfg loom" cargo nextest run -p sluicegate-state --test loom --release`.
 #![cfg(loom)]
 
+use std::time::Duration;
+
 use loom::sync::Arc;
 use loom::thread;
 use sluicegate_core::algorithm::{Algorithm, Meter, MeterSpec, Settle};
@@ -473,5 +475,41 @@ fn a_successor_takes_permits_over_and_each_is_released_where_it_is_counted() {
         assert_eq!((left(&table, &newer[0], 1, HOUR), newer[0].held()), (4, 1));
         settle(&table, second, 0, HOUR);
         assert_eq!((left(&table, &newer[0], 1, HOUR), newer[0].held()), (5, 0));
+    });
+}
+
+/// A request whose place in the first queue has to move, since somebody joined the second, and finds the first taken by then.
+#[test]
+fn a_place_in_a_queue_is_given_up_once_and_never_another_request_with_it() {
+    model(|| {
+        let queue = |name, text| {
+            let max_wait = Duration::from_hours(1);
+            spec(name, meter(Algorithm::LeakyBucket { max_wait, free: 0 }, text, None))
+        };
+        let whole = |spec| BucketSpec { keyed: false, ..spec };
+        // Nobody can stand behind the first one in the first queue.
+        let (table, buckets) = with([whole(queue(1, "1/s burst 1")), whole(queue(2, "1/s burst 3"))]);
+        let request = |table: &Table, buckets: &[&std::sync::Arc<Bucket>]| {
+            let charges: Vec<_> = buckets
+                .iter()
+                .map(|bucket| Charge {
+                    key: Key::Whole,
+                    ..charge(bucket, 0, Hold::No)
+                })
+                .collect();
+            let clock = ManualClock::at(Timestamp::from_nanos(HOUR));
+            let taken = table.take(&charges, &clock, &mut Report::new(), &mut Takings::new());
+            matches!(taken, Taken::All { .. })
+        };
+        let (other, two) = (Arc::clone(&table), buckets.clone());
+        let thread = thread::spawn(move || {
+            let _ = request(&other, &[&two[1]]);
+            request(&other, &[&two[0]])
+        });
+        let here = request(&table, &[&buckets[0], &buckets[1]]);
+        let there = thread.join().expect("no panic");
+        assert!(!(here && there), "two stand where one has room");
+        let behind = request(&table, &[&buckets[0]]);
+        assert!(behind != (here || there), "{here} {there} {behind}");
     });
 }
