@@ -280,6 +280,34 @@ fn what_shadow_rules_took_of_a_request_that_leaves_comes_back_too() {
     }
 }
 
+/// A thread that read the clock before another opened the next window charges that one. What it gave back was once taken for a
+/// charge of the window before, and stayed.
+#[test]
+fn what_was_charged_by_a_clock_that_stood_before_the_window_comes_back_to_it() {
+    for (name, meter) in one_of_each("9/s") {
+        let (table, buckets) = Table::with_buckets(AMPLE, [spec(1, [meter])]).expect("a table");
+        let clock = ManualClock::at(at_ms(2_000));
+        assert!(take(&table, &[charge(1, &buckets[0], key(1))], &clock).is_some());
+        for before in [1, 999] {
+            clock.set(at_ms(2_000 - before));
+            let left = ask(&table, &buckets[0], key(1), clock.now()).remaining();
+            let mut takings = Takings::tentative();
+            let request = [charge(1, &buckets[0], key(1))];
+            let _ = table.take(&request, &clock, &mut Report::new(), &mut takings);
+            leave(&table, takings, clock.now());
+            // No policy reserves a place in a queue or a log's entry.
+            if name != "sliding log"
+                && name != "leaky bucket"
+                && let Some(holding) = reserve(&table, held(1, &buckets[0], key(1)), &clock)
+            {
+                table.settle(holding, Cost::ZERO, clock.now());
+            }
+            let again = ask(&table, &buckets[0], key(1), clock.now()).remaining();
+            assert_eq!(again, left, "{name}, {before} ms before");
+        }
+    }
+}
+
 /// Whichever of nine limits is the tight one: on a clock that stands, four threads together get what it holds and no more, and what
 /// they were refused for left no trace anywhere.
 #[test]

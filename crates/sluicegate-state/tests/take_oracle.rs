@@ -236,7 +236,10 @@ impl Model {
             rule: part.rule,
             key: part.key,
             cost,
-            at: now,
+            at: match meter {
+                Meter::Wide(meter) => meter.counted_at(state.wide, now),
+                Meter::Word(_) | Meter::Log(_) => now,
+            },
             before: state.word,
             written: after.word,
         };

@@ -99,6 +99,13 @@ impl FixedWindow {
         }
     }
 
+    /// When a charge at `now` counts: now, or at the start of its window if the clock has gone back since that began. By this
+    /// time it is taken back.
+    pub fn counted_at(&self, state: Wide, now: Timestamp) -> Timestamp {
+        let begins_at = self.window(state, now).ends_at.saturating_sub(self.windows.period());
+        now.max(Timestamp::from_nanos(begins_at))
+    }
+
     /// The state after a charge of `cost`, made at `charged_at`, is taken back: only the window that was charged gets it.
     #[must_use]
     pub const fn give_back(&self, state: Wide, cost: Cost, charged_at: Timestamp) -> Wide {

@@ -289,6 +289,16 @@ impl WideMeter {
         }
     }
 
+    /// When a charge at `now` counts, for whoever takes it back or settles it: now, but for windows whose start the clock has gone
+    /// back before.
+    pub fn counted_at(&self, state: Wide, now: Timestamp) -> Timestamp {
+        match self {
+            Self::FixedWindow(meter) => meter.counted_at(state, now),
+            Self::SlidingWindow(meter) => meter.counted_at(state, now),
+            Self::Settling(_) => now,
+        }
+    }
+
     /// The state after a charge of [`Self::decide`], made at `charged_at`, is taken back.
     #[must_use]
     pub fn give_back(&self, state: Wide, cost: Cost, charged_at: Timestamp, now: Timestamp) -> Wide {

@@ -89,6 +89,8 @@ pub(super) struct Acted {
     /// A small cell's state before and after.
     pub(super) before: u64,
     pub(super) written: u64,
+    /// When it counts: now, but for a window whose start the clock has gone back before. Of use after `Charge` only.
+    pub(super) counted_at: Timestamp,
 }
 
 /// There is no room for a log's next entry.
@@ -100,12 +102,20 @@ pub(super) fn act(meter: &Meter, kept: Kept<'_>, now: Timestamp, act: Act) -> Re
     match (meter, kept) {
         (Meter::Word(meter), Kept::Small(state)) => Ok(act_on_word(meter, state, now, act)),
         (Meter::Wide(meter), Kept::Wide(state)) => {
-            let (after, answer) = act_on_wide(meter, Wide::from_words(*state), now, act);
+            let before = Wide::from_words(*state);
+            let (after, answer) = act_on_wide(meter, before, now, act);
             *state = after.words();
-            Ok(answer.into())
+            let counted_at = meter.counted_at(before, now);
+            Ok(Acted {
+                counted_at,
+                ..Acted::saying(answer, now)
+            })
         }
-        (Meter::Log(meter), Kept::Log(state, slab)) => act_on_log(meter, state, slab, now, act).map(Acted::from),
-        _ => Ok(Acted::from(NOTHING_SAID)),
+        (Meter::Log(meter), Kept::Log(state, slab)) => {
+            let answer = act_on_log(meter, state, slab, now, act)?;
+            Ok(Acted::saying(answer, now))
+        }
+        _ => Ok(Acted::saying(NOTHING_SAID, now)),
     }
 }
 
@@ -135,6 +145,7 @@ fn act_on_word(meter: &WordMeter, state: &mut u64, now: Timestamp, act: Act) -> 
         answer,
         before,
         written: *state,
+        counted_at: now,
     }
 }
 
@@ -201,12 +212,14 @@ fn act_on_log(meter: &SlidingLog, state: &mut State, slab: &Slab, now: Timestamp
     answer
 }
 
-impl From<Answer> for Acted {
-    fn from(answer: Answer) -> Self {
+impl Acted {
+    /// Of a cell that is not small.
+    const fn saying(answer: Answer, now: Timestamp) -> Self {
         Self {
             answer,
             before: 0,
             written: 0,
+            counted_at: now,
         }
     }
 }

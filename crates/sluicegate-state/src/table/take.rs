@@ -1,5 +1,6 @@
 //! Charging: one cell, or all the cells of a request, or none of them.
 
+use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,7 @@ struct Made<'c, 'b> {
     standing: Standing<'b>,
     before: u64,
     written: u64,
+    counted_at: Timestamp,
 }
 
 impl Table {
@@ -120,7 +122,8 @@ impl Table {
     /// Takes all charges, or none, and reports where every rule stands. What has to be given back or corrected later is added to
     /// `takings`.
     ///
-    /// Every enforced charge is looked at first; if one refuses, nothing is touched. Then they are taken in their order.
+    /// Every enforced charge is looked at first; if one refuses, nothing is touched. Then they are taken in their order, but for places
+    /// in queues, which come last.
     /// If another request was faster at one of them, what was taken before it is given back at once. So the limits
     /// never admit more than they should, though a request may be refused for a charge that is about to be given back.
     /// Shadow charges are taken only after that, and never decide.
@@ -170,20 +173,26 @@ impl Table {
             delay = delay.max(standing.delay());
         }
         let mut made = ArrayVec::<Made<'_, '_>, RULES_MAX>::new();
-        for charge in enforced() {
-            if charge.is_charged_by_another(charges) {
-                continue;
+        // Queues come last: a place that is given back stays empty if somebody joined behind it, so none is taken before the others
+        // have agreed.
+        for queues in [false, true] {
+            for charge in enforced().filter(|charge| charge.queues() == queues) {
+                if charge.is_charged_by_another(charges) {
+                    continue;
+                }
+                let one = self.make(charge, delay, now);
+                if !one.standing.passes() {
+                    self.undo(&made, clock);
+                    return self.refuse(charges, (charge, one.standing), now, report);
+                }
+                delay = delay.max(one.standing.delay());
+                // In the order of the charges.
+                let index = made.partition_point(|other| ptr::from_ref(other.charge) < ptr::from_ref(charge));
+                made.insert(index, one);
             }
-            let one = self.make(charge, delay, now);
-            if !one.standing.passes() {
-                self.undo(&made, now, clock);
-                return self.refuse(charges, (charge, one.standing), now, report);
-            }
-            delay = delay.max(one.standing.delay());
-            made.push(one);
         }
         if !delay.is_zero() && !self.align(&mut made, &mut delay, now) {
-            self.undo(&made, now, clock);
+            self.undo(&made, clock);
             return self.refuse_by_look(charges, now, report);
         }
         self.report_taken(charges, made, delay, now, report, takings);
@@ -217,6 +226,7 @@ impl Table {
                 standing: self.charge(charge.bucket, charge.key, charge.cost, now),
                 before: 0,
                 written: 0,
+                counted_at: now,
             };
         }
         let demand = Demand {
@@ -230,15 +240,16 @@ impl Table {
             standing: Standing::by_answer(place, acted.map(|acted| acted.answer)),
             before: acted.map_or(0, |acted| acted.before),
             written: acted.map_or(0, |acted| acted.written),
+            counted_at: acted.map_or(now, |acted| acted.counted_at),
         }
     }
 
-    /// Gives back what was charged at `now`.
-    fn undo(&self, made: &[Made<'_, '_>], now: Timestamp, clock: &impl Clock) {
+    /// Gives back what was charged.
+    fn undo(&self, made: &[Made<'_, '_>], clock: &impl Clock) {
         // Time has passed since the charges were made, and may have refilled part of them.
         let later = clock.now();
         for one in made {
-            self.withdraw(&one.holding(now), later);
+            self.withdraw(&one.holding(), later);
         }
     }
 
@@ -258,7 +269,7 @@ impl Table {
             // Taken out, so that it is not withdrawn a second time: whoever joined meanwhile may stand in the very same place.
             let early = made.remove(index);
             // The place taken before is free again, unless somebody stands behind it: then it stays empty.
-            self.withdraw(&early.holding(now), now);
+            self.withdraw(&early.holding(), now);
             let again = self.make(early.charge, *delay, now);
             if !again.standing.passes() {
                 return false;
@@ -297,9 +308,9 @@ impl Table {
                 continue;
             }
             if charge.hold == Hold::UntilTheEnd {
-                takings.hold(one.holding(now));
+                takings.hold(one.holding());
             } else if !delay.is_zero() || takings.is_tentative() {
-                takings.queue(one.holding(now));
+                takings.queue(one.holding());
             }
         }
     }
@@ -403,7 +414,7 @@ impl<'b> Charge<'b> {
 }
 
 impl Made<'_, '_> {
-    fn holding(&self, charged_at: Timestamp) -> Holding {
+    fn holding(&self) -> Holding {
         Holding {
             rule: self.charge.rule,
             bucket: Arc::clone(self.charge.bucket),
@@ -417,7 +428,7 @@ impl Made<'_, '_> {
                 Mode::Enforced => self.charge.when_refused,
                 Mode::Shadow => WhenRefused::Nothing,
             },
-            charged_at,
+            charged_at: self.counted_at,
             before: self.before,
             written: self.written,
         }
