@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use http::Method;
 use matchit::{InsertError, Router};
 
+use crate::paths::PathTree;
 use crate::policy::checked::Route;
 
 /// A route's place in its policy, from 0.
@@ -68,7 +69,7 @@ impl Routes {
         })
     }
 
-    /// The request's route; `None` if no route takes it in. No allocation for up to four path parameters.
+    /// The request's route; `None` if no route takes it in. No allocation.
     pub(crate) fn find(&self, method: &Method, host: &str, path: &str) -> Option<RouteId> {
         if !self.hosts.is_empty()
             && let Some(route) = self.hosts.get(host).and_then(|paths| paths.find(method, path))
@@ -96,9 +97,9 @@ impl std::fmt::Debug for Routes {
 #[derive(Clone)]
 struct Paths {
     /// For each method that any of them names, all routes that take it.
-    by_method: Vec<(Method, Router<RouteId>)>,
+    by_method: Vec<(Method, PathTree)>,
     /// For every other method, the routes that name none.
-    other: Router<RouteId>,
+    other: PathTree,
 }
 
 impl Paths {
@@ -117,18 +118,17 @@ impl Paths {
             let all = naming(method)
                 .chain(stand_ins.into_iter().flatten())
                 .chain(taking_all());
-            Ok((method.clone(), router(all)?))
+            Ok((method.clone(), tree(all)?))
         });
         Ok(Self {
             by_method: by_method.collect::<Result<_, _>>()?,
-            other: router(taking_all())?,
+            other: tree(taking_all())?,
         })
     }
 
     fn find(&self, method: &Method, path: &str) -> Option<RouteId> {
         let named = self.by_method.iter().find(|(named, _)| named == method);
-        let router = named.map_or(&self.other, |(_, router)| router);
-        router.at(path).ok().map(|found| *found.value)
+        named.map_or(&self.other, |(_, tree)| tree).find(path)
     }
 }
 
@@ -140,12 +140,14 @@ pub struct PathConflict {
     with: String,
 }
 
-fn router<'a>(routes: impl Iterator<Item = &'a (&'a Route, RouteId)>) -> Result<Router<RouteId>, PathConflict> {
-    let mut router = Router::new();
-    let mut rests = Vec::new();
+/// The paths of some routes. What contradicts what is for matchit to say, as where a policy is read; it does not find them, since
+/// it allocates for a path that begins like two patterns.
+fn tree<'a>(routes: impl Iterator<Item = &'a (&'a Route, RouteId)>) -> Result<PathTree, PathConflict> {
+    let mut judge = Router::new();
+    let mut tree = PathTree::new();
     for (route, id) in routes {
-        match router.insert(route.path.as_str(), *id) {
-            Ok(()) => {}
+        match judge.insert(route.path.as_str(), ()) {
+            Ok(()) => tree.insert(&route.path, *id),
             // The same path stands already: it belongs to a route that names the method, or to an earlier one.
             Err(InsertError::Conflict { with }) if shape(&with) == shape(&route.path) => {}
             // A route that is left out silently would be a way around its limits.
@@ -158,15 +160,8 @@ fn router<'a>(routes: impl Iterator<Item = &'a (&'a Route, RouteId)>) -> Result<
                 return Err(PathConflict { path, with });
             }
         }
-        if let Some((folder, _)) = route.path.rsplit_once("{*") {
-            rests.push((folder, *id));
-        }
     }
-    // `/{*rest}` also means `/` itself, where no route says otherwise.
-    for (folder, id) in rests {
-        let _ = router.insert(folder, id);
-    }
-    Ok(router)
+    Ok(tree)
 }
 
 /// A path without the names of its parameters: two paths of one shape take in the same requests.

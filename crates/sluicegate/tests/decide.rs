@@ -484,7 +484,7 @@ fn counts_are_kept_by_route_rule_and_outcome() {
 #[test]
 fn a_decision_allocates_nothing() {
     let world = World::new(
-        "version: 1\nidentity: {trusted_proxies: [10.0.0.0/8]}\nroutes:\n  - {name: item, path: '/items/{id}', hosts: [api.example]}\nrules:\n  - {name: everyone, key: [], limit: 1M/s}\n  - {name: each, key: ip, limit: 1/h burst 1000}\n  - {name: tuple, key: [header.x-user, route, method, host], limit: 1/h burst 1000}\n  - {name: new, key: ip, limit: 1/h, enforce: 30%}\n",
+        "version: 1\nidentity: {trusted_proxies: [10.0.0.0/8]}\nroutes:\n  - {name: item, path: '/items/{id}', hosts: [api.example]}\n  - {name: special, path: '/items/special', hosts: [api.example]}\n  - {name: rest, path: '/{*rest}', hosts: [api.example]}\nrules:\n  - {name: everyone, key: [], limit: 1M/s}\n  - {name: each, key: ip, limit: 1/h burst 1000}\n  - {name: tuple, key: [header.x-user, route, method, host], limit: 1/h burst 1000}\n  - {name: new, key: ip, limit: 1/h, enforce: 30%}\n",
     );
     let headers = Ask {
         header_lines: &[("x-forwarded-for", "198.51.100.7, 10.0.0.3"), ("x-user", "alice")],
