@@ -407,6 +407,34 @@ fn a_number_is_not_given_to_another_while_somebody_decides_by_its_bucket() {
     );
 }
 
+/// Whoever holds something of a bucket once kept all that came after it in existence, and their numbers with them: after some
+/// four thousand reloads there were none left.
+#[test]
+fn a_request_that_outlives_more_reloads_than_there_are_numbers_stops_none_and_is_released_in_the_end() {
+    let of = |round: u64| {
+        let streams = meter(Algorithm::Concurrency, &format!("{}/s", 5 + round % 3));
+        vec![spec(1, [streams])]
+    };
+    let memory = Memory {
+        small: 0,
+        wide: 0,
+        logs: 0,
+    };
+    let (table, first) = Table::with_buckets(memory, of(0)).expect("a table");
+    let clock = ManualClock::at(NOW);
+    let holding = reserve(&table, held(1, &first[0], key(1)), &clock).expect("it is free");
+    drop(first);
+    let mut last = Vec::new();
+    for round in 1..=BUCKETS_MAX as u64 + 100 {
+        last = install(&table, of(round));
+    }
+    assert_eq!(last[0].held(), 1);
+    let left = ask(&table, &last[0], key(1), NOW).remaining();
+    table.settle(holding, Cost::ZERO, NOW);
+    assert_eq!(last[0].held(), 0);
+    assert_eq!(ask(&table, &last[0], key(1), NOW).remaining(), left + 1);
+}
+
 #[test]
 fn too_many_buckets_or_one_without_a_limit_change_nothing() {
     let of = |names: std::ops::Range<u128>, text: &str| -> Vec<_> {

@@ -387,6 +387,30 @@ fn a_cell_that_was_had_by_another_in_between_is_counted_off_that_one() {
     });
 }
 
+/// A charge that met a freed cell keeps nobody out of it, and once took itself back from whoever came next.
+#[test]
+fn a_charge_that_was_too_late_takes_nothing_back_from_the_next_owner() {
+    model(|| {
+        let (table, buckets) = one_permit();
+        let _live = hold(&table, &buckets[0], 2, HOUR).expect("it is free");
+        let before = hold(&table, &buckets[0], 1, HOUR).expect("it is free");
+        settle(&table, before, 0, HOUR);
+        let (other, bucket) = (Arc::clone(&table), buckets[0].clone());
+        let thread = thread::spawn(move || {
+            other.clean(2, Timestamp::from_nanos(HOUR));
+            hold(&other, &bucket, 3, HOUR)
+        });
+        let here = hold(&table, &buckets[0], 1, HOUR);
+        let there = thread.join().expect("no panic");
+        assert!(
+            here.is_some() != there.is_some(),
+            "one has the cell, the other found none"
+        );
+        let number = if here.is_some() { 1 } else { 3 };
+        assert!(hold(&table, &buckets[0], number, HOUR).is_none(), "the permit was lost");
+    });
+}
+
 #[test]
 fn of_two_reservations_and_one_that_is_given_back_as_many_pass_as_fit() {
     model(|| {

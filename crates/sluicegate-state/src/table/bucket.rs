@@ -1,7 +1,7 @@
 //! A bucket: what one or more rules draw from, with its limits, its overflow and its counts.
 
 use std::num::NonZeroU16;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use sluicegate_core::algorithm::{Meter, Storage, TokenBucket, WordMeter};
 use sluicegate_core::{Cost, KeyHash, Limit};
@@ -93,7 +93,9 @@ pub struct Bucket {
     pub(super) own: OwnCells,
     line: Arc<Line>,
     /// The bucket that took this one's place. Set before any of its cells are taken over.
-    successor: OnceLock<Successor>,
+    successor: Mutex<Option<Successor>>,
+    /// Whether there is one: read where there mostly is none.
+    is_replaced: AtomicBool,
     /// The bucket whose place this one took, until all cells are taken over.
     predecessor: Mutex<Option<Arc<Bucket>>>,
     /// Whether there is one: read where there mostly is none.
@@ -101,6 +103,7 @@ pub struct Bucket {
 }
 
 /// What became of a replaced bucket.
+#[derive(Clone)]
 pub(super) enum Successor {
     /// Another goes on with its state.
     Bucket(Arc<Bucket>),
@@ -192,7 +195,8 @@ impl Bucket {
                 },
                 |bucket| Arc::clone(&bucket.line),
             ),
-            successor: OnceLock::new(),
+            successor: Mutex::new(None),
+            is_replaced: AtomicBool::new(false),
             has_predecessor: AtomicBool::new(predecessor.is_some()),
             predecessor: Mutex::new(predecessor),
         }
@@ -283,15 +287,26 @@ impl Bucket {
         Spot::new(self.id.number(), self.lineage, hash)
     }
 
-    /// What took this bucket's place, if anything did.
+    /// Whether another bucket goes on with this one's state, or nobody does.
     #[inline]
-    pub(super) fn successor(&self) -> Option<&Successor> {
-        self.successor.get()
+    pub(super) fn is_replaced(&self) -> bool {
+        // Acquire pairs with the release below, for whoever then looks for the successor.
+        self.is_replaced.load(Ordering::Acquire)
     }
 
+    /// What took this bucket's place, if anything did.
+    pub(super) fn successor(&self) -> Option<Successor> {
+        if !self.is_replaced() {
+            return None;
+        }
+        lock(&self.successor).clone()
+    }
+
+    /// Names what took this bucket's place, or what has since taken the place of that.
     pub(super) fn replace(&self, successor: Successor) {
-        // Set once: a bucket leaves the newest generation only once.
-        let _ = self.successor.set(successor);
+        let former = lock(&self.successor).replace(successor);
+        self.is_replaced.store(true, Ordering::Release);
+        drop(former);
     }
 
     /// The bucket whose cells this one may still have to take over.
@@ -309,9 +324,9 @@ impl Bucket {
     }
 
     /// What goes on with this bucket's state now, at the end of its line; `None` for a bucket in force.
-    pub(super) fn heir(&self) -> Option<&Successor> {
+    pub(super) fn heir(&self) -> Option<Successor> {
         let mut heir = self.successor()?;
-        while let Successor::Bucket(next) = heir
+        while let Successor::Bucket(next) = &heir
             && let Some(further) = next.successor()
         {
             heir = further;

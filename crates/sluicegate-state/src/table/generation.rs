@@ -90,6 +90,12 @@ impl Table {
             }
             generation.leaving.push(bucket);
         }
+        // Whoever still decides by one of them keeps its heir in existence, and none of those in between.
+        for bucket in &generation.leaving {
+            if let Some(heir) = bucket.heir() {
+                bucket.replace(heir);
+            }
+        }
         Ok(buckets)
     }
 
@@ -114,7 +120,7 @@ impl Table {
                         let stripe = self.small.stripe(spot);
                         match bucket.heir() {
                             Some(Successor::Bucket(next)) => {
-                                self.take_over_small(bucket, next, tag.hash(), now, &stripe);
+                                self.take_over_small(bucket, &next, tag.hash(), now, &stripe);
                             }
                             Some(Successor::Nobody) => {
                                 if let Some((claimed, _)) = self.small.seize(spot, &stripe) {
@@ -136,7 +142,7 @@ impl Table {
                         let stripe = self.wide.stripe(spot);
                         match bucket.heir() {
                             Some(Successor::Bucket(next)) => {
-                                self.take_over_wide(bucket, next, tag.hash(), now, &stripe);
+                                self.take_over_wide(bucket, &next, tag.hash(), now, &stripe);
                             }
                             Some(Successor::Nobody) => {
                                 if let Some(held) = self.wide.find_held(spot) {
@@ -150,9 +156,14 @@ impl Table {
             }
         }
         for bucket in &leaving {
-            if let Some(Successor::Bucket(next)) = bucket.successor() {
+            // Not if another took the place of the one between them meanwhile: that one's cells are the next sweep's.
+            if let Some(Successor::Bucket(next)) = bucket.successor()
+                && let Some(former) = next.predecessor()
+                && leaving.iter().any(|bucket| Arc::ptr_eq(bucket, &former))
+            {
                 next.forget_predecessor();
             }
+            bucket.forget_predecessor();
         }
     }
 

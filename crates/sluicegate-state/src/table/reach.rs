@@ -126,6 +126,10 @@ impl Table {
             Storage::Word => {
                 let stripe = self.small.stripe(spot);
                 first_of_line(target.bucket, |bucket| {
+                    // The line is not walked one by one, so the cell may still be that of a bucket in between.
+                    for former in bucket.predecessors().take_while(|_| !bucket.is_replaced()) {
+                        self.take_over_small(&former, bucket, spot.tag.hash(), target.now, &stripe);
+                    }
                     loop {
                         let spot = bucket.spot(hash);
                         let (cell, seen) = self.small.find_settled(spot, &stripe)?;
@@ -136,8 +140,11 @@ impl Table {
                 })
             }
             Storage::Wide | Storage::Log => {
-                let _stripe = self.wide.stripe(spot);
+                let stripe = self.wide.stripe(spot);
                 first_of_line(target.bucket, |bucket| {
+                    for former in bucket.predecessors().take_while(|_| !bucket.is_replaced()) {
+                        self.take_over_wide(&former, bucket, spot.tag.hash(), target.now, &stripe);
+                    }
                     let held = self.wide.find_held(bucket.spot(hash))?;
                     Some(self.on_held(held, target.of(bucket).meter(), target.now, what))
                 })
@@ -160,7 +167,7 @@ impl Table {
                 Made::Done(Err(NoRoom)) => return self.overflow(target, what),
                 // A bucket that was replaced makes no cells: who still decides by it, does so by what took its place.
                 Made::Replaced => match target.bucket.successor() {
-                    Some(Successor::Bucket(next)) => newest = Some(Arc::clone(next)),
+                    Some(Successor::Bucket(next)) => newest = Some(next),
                     // The rule is gone since: nothing limits the request by it any more.
                     Some(Successor::Nobody) | None => {
                         return (Place::Own, on_unseen(self, target, what).ok());
@@ -174,7 +181,7 @@ impl Table {
         let Target { bucket, now, .. } = target;
         let spot = bucket.spot(hash);
         let stripe = self.small.stripe(spot);
-        if bucket.successor().is_some() {
+        if bucket.is_replaced() {
             return Made::Replaced;
         }
         for former in bucket.predecessors() {
@@ -214,7 +221,7 @@ impl Table {
         let Target { bucket, now, .. } = target;
         let spot = bucket.spot(hash);
         let stripe = self.wide.stripe(spot);
-        if bucket.successor().is_some() {
+        if bucket.is_replaced() {
             return Made::Replaced;
         }
         for former in bucket.predecessors() {
@@ -307,7 +314,7 @@ impl Table {
             }
             Storage::Wide | Storage::Log => {
                 let held = cell.wide().hold();
-                if target.bucket.successor().is_some() {
+                if target.bucket.is_replaced() {
                     return Own::Moved;
                 }
                 Own::Done(self.on_held(held, meter, target.now, what))
@@ -389,7 +396,7 @@ fn first_of_line(bucket: &Bucket, on: impl Fn(&Bucket) -> Option<Done>) -> Optio
 
 fn next_of_line(bucket: &Bucket) -> Option<Arc<Bucket>> {
     match bucket.successor()? {
-        Successor::Bucket(next) => Some(Arc::clone(next)),
+        Successor::Bucket(next) => Some(next),
         Successor::Nobody => None,
     }
 }
