@@ -30,7 +30,8 @@ impl Limiter {
     /// `ip`, an address as `key` draws from the cell of the requests from there, where it is `[]`, all draw from the one cell.
     /// Other keys of requests are not a program's to name: what it names beside them is a key apart.
     ///
-    /// One reading of the clock; no allocation, no lock but for a key's first charge.
+    /// One reading of the clock; no allocation; no lock but for a key's first charge and, of windows, logs and buckets that settle, that of
+    /// the key's own cell.
     ///
     /// # Errors
     ///
