@@ -172,12 +172,13 @@ impl Table {
             }
             delay = delay.max(standing.delay());
         }
+        let shares = may_share(charges);
         let mut made = ArrayVec::<Made<'_, '_>, RULES_MAX>::new();
         // Queues come last: a place that is given back stays empty if somebody joined behind it, so none is taken before the others
         // have agreed.
         for queues in [false, true] {
             for charge in enforced().filter(|charge| charge.queues() == queues) {
-                if charge.is_charged_by_another(charges) {
+                if shares && charge.is_charged_by_another(charges) {
                     continue;
                 }
                 let one = self.make(charge, delay, now);
@@ -186,9 +187,13 @@ impl Table {
                     return self.refuse(charges, (charge, one.standing), now, report);
                 }
                 delay = delay.max(one.standing.delay());
-                // In the order of the charges.
-                let index = made.partition_point(|other| ptr::from_ref(other.charge) < ptr::from_ref(charge));
-                made.insert(index, one);
+                if queues {
+                    // In the order of the charges.
+                    let index = made.partition_point(|other| ptr::from_ref(other.charge) < ptr::from_ref(charge));
+                    made.insert(index, one);
+                } else {
+                    made.push(one);
+                }
             }
         }
         if !delay.is_zero() && !self.align(&mut made, &mut delay, now) {
@@ -433,6 +438,18 @@ impl Made<'_, '_> {
             written: self.written,
         }
     }
+}
+
+/// Whether two charges may draw from one bucket: mostly none do, and then nobody need compare each with each. Buckets of
+/// different numbers may look alike, but equal ones never differ.
+fn may_share(charges: &[Charge<'_>]) -> bool {
+    let mut seen = 0u64;
+    charges.iter().any(|charge| {
+        let bit = 1 << (charge.bucket.id().number() % 64);
+        let was_seen = seen & bit != 0;
+        seen |= bit;
+        was_seen
+    })
 }
 
 const fn tat(state: u64) -> sluicegate_core::algorithm::Tat {
