@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Memory,
     /// Ten million fresh keys at full speed: memory, slow decisions, and a client that was limited before
     Flood,
+    /// Ten million keys written down and read back, and decisions beside the writing
+    Snapshot,
     /// Processor time of a proxied and of a refused request
     Gateway,
     /// A part of a bench that needs a process of its own

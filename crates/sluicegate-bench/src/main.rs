@@ -74,6 +74,7 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
             benches::threads,
             benches::memory,
             benches::flood,
+            benches::snapshot,
             benches::gateway,
         ],
         Command::Decide => &[benches::decide],
@@ -84,6 +85,7 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
         Command::Threads => &[benches::threads],
         Command::Memory => &[benches::memory],
         Command::Flood => &[benches::flood],
+        Command::Snapshot => &[benches::snapshot],
         Command::Gateway => &[benches::gateway],
         Command::Part(part) => return run_part(part),
     };

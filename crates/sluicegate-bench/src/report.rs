@@ -42,6 +42,8 @@ pub(crate) enum Unit {
     Nanos,
     /// Microseconds.
     Micros,
+    /// Milliseconds.
+    Millis,
     /// Bytes.
     Bytes,
     /// Mebibytes.
@@ -57,6 +59,7 @@ impl Unit {
         match self {
             Self::Nanos => "ns",
             Self::Micros => "µs",
+            Self::Millis => "ms",
             Self::Bytes => "B",
             Self::MiB => "MiB",
             Self::Times => "×",

@@ -7,6 +7,7 @@ mod flood;
 mod gateway;
 mod memory;
 mod policy;
+mod snapshot;
 mod tail;
 mod threads;
 
@@ -17,6 +18,7 @@ pub(crate) use flood::{flood, part as flood_part};
 pub(crate) use gateway::{gateway, proxy, refuser};
 pub(crate) use memory::{memory, part as memory_part};
 pub(crate) use policy::{part as policy_part, policy};
+pub(crate) use snapshot::snapshot;
 pub(crate) use tail::tail;
 pub(crate) use threads::threads;
 

@@ -166,16 +166,16 @@ fn rare(rounds: &[Slowest]) -> f64 {
 }
 
 /// How long decisions took of one's own time.
-struct Slowest {
+pub(super) struct Slowest {
     /// Nanoseconds of which this share of decisions took less: 50 %, 99 %, 99.99 %, all.
-    nanos: [u64; 4],
+    pub(super) nanos: [u64; 4],
 }
 
 impl Slowest {
     /// Lets `keys` fresh clients ask, beginning with `first`.
     ///
     /// One reading of the time ends a decision and begins the next, since a reading costs as much as a decision.
-    fn of(contestant: &mut impl Contestant, first: u32, keys: u32) -> Result<Self, BenchError> {
+    pub(super) fn of(contestant: &mut impl Contestant, first: u32, keys: u32) -> Result<Self, BenchError> {
         let histogram = |error: hdrhistogram::CreationError| BenchError::set_up("hdrhistogram", &error);
         // To a minute, within one part in a thousand.
         let mut times = Histogram::<u64>::new_with_max(60_000_000_000, 3).map_err(histogram)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use sluicegate::policy::Policy;
-use sluicegate::{AnyClock, Decision, Limiter, Outcome, Permit, Request, RuleHandle, SystemClock, secret};
+use sluicegate::{AnyClock, Decision, Limiter, Outcome, Permit, Request, RuleHandle, Secret, SystemClock, secret};
 
 use super::{Allowance, Contestant};
 use crate::clients::Client;
@@ -69,7 +69,21 @@ impl Checks {
     ///
     /// If the policy that is made for it does not hold.
     pub(crate) fn kept(kept: &Kept, memory: usize, clock: impl Into<AnyClock>) -> Result<Self, BenchError> {
-        let limiter = Arc::new(limiter(&kept.policy(memory), clock)?);
+        Self::under(&fresh_secret()?, kept, memory, clock)
+    }
+
+    /// The same under a given secret, so that two know the same keys.
+    ///
+    /// # Errors
+    ///
+    /// If the policy that is made for it does not hold.
+    pub(crate) fn under(
+        secret: &Secret,
+        kept: &Kept,
+        memory: usize,
+        clock: impl Into<AnyClock>,
+    ) -> Result<Self, BenchError> {
+        let limiter = Arc::new(limiter(&kept.policy(memory), secret, clock)?);
         let rule = limiter
             .rule(RULE)
             .map_err(|error| BenchError::set_up("sluicegate", &error))?;
@@ -191,7 +205,7 @@ impl Decides {
     /// If the policy does not hold.
     pub(crate) fn by(policy: &str, path: &'static str) -> Result<Self, BenchError> {
         Ok(Self {
-            limiter: Arc::new(limiter(policy, SystemClock::new())?),
+            limiter: Arc::new(limiter(policy, &fresh_secret()?, SystemClock::new())?),
             headers: HeaderMap::new(),
             path,
         })
@@ -216,9 +230,12 @@ impl Contestant for Decides {
 const RULE: &str = "per-client";
 
 /// The limiter of a policy.
-fn limiter(policy: &str, clock: impl Into<AnyClock>) -> Result<Limiter, BenchError> {
+fn limiter(policy: &str, secret: &Secret, clock: impl Into<AnyClock>) -> Result<Limiter, BenchError> {
     let (policy, _warnings) =
         Policy::parse("bench", policy).map_err(|faults| BenchError::set_up("sluicegate", &faults))?;
-    let secret = secret::generate().map_err(|error| BenchError::set_up("sluicegate", &error))?;
-    Limiter::new(&policy, &secret, clock).map_err(|error| BenchError::set_up("sluicegate", &error))
+    Limiter::new(&policy, secret, clock).map_err(|error| BenchError::set_up("sluicegate", &error))
+}
+
+fn fresh_secret() -> Result<Secret, BenchError> {
+    secret::generate().map_err(|error| BenchError::set_up("sluicegate", &error))
 }
