@@ -603,7 +603,7 @@ mod tests {
     #[test]
     fn an_overdraft_that_uses_a_limit_up_locks_like_a_charge() {
         let bucket = bucket("1/s burst 2", 60);
-        assert_eq!(bucket.lock(), Some(Duration::from_secs(60)));
+        assert_eq!(bucket.lock(), Some(Duration::from_mins(1)));
         let state = bucket.overdraw(Wide::UNSEEN, at_s(0), units(2));
         assert_eq!(bucket.locked_for(state, at_s(1)), Some(Duration::from_secs(59)));
     }
