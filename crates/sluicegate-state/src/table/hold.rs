@@ -187,7 +187,8 @@ impl Table {
         holding.bucket.line().release(holding.cost);
     }
 
-    /// Forgets what the key was charged, and with it this reservation; not what others have still open, nor a lock.
+    /// Forgets what the key was charged, and with it this reservation; not a lock, nor, in a bucket that settles, what others have still
+    /// open. A window knows no open charges, and forgets them with the rest.
     #[expect(clippy::needless_pass_by_value, reason = "what is held ends here, and only once")]
     pub fn clear(&self, holding: Holding, now: Timestamp) {
         let settle = Act::Settle {
