@@ -425,6 +425,44 @@ fn a_smaller_memory_keeps_what_fits_and_counts_the_rest() {
     }
 }
 
+/// The walk that follows the file's order looked at one of a key's groups only, whether or not the key had a cell.
+#[test]
+fn what_is_restored_twice_or_beside_the_traffic_is_there_once() {
+    let keys = 20_000;
+    for algorithm in algorithms() {
+        let (name, ..) = algorithm;
+        let memory = Memory {
+            small: 2 * keys * SMALL_CELL_BYTES,
+            wide: 2 * keys * WIDE_CELL_BYTES,
+            logs: 4 << 20,
+        };
+        let make = || table(memory, meter(algorithm, "100/h", FIRST), Overflow::Closed);
+        let (old, bucket) = make();
+        let hasher = KeyHasher::new(&Secret::from_bytes([42; 32]));
+        let all: Vec<Key> = (0..keys as u64)
+            .map(|number| Key::Hash(hash(&hasher, number)))
+            .collect();
+        for key in &all {
+            assert!(old.charge(&bucket, *key, Cost::new(2), FIRST.now).passes(), "{name}");
+        }
+        let bytes = save(&old, FIRST);
+        let (new, heir) = make();
+        // Some came before, with less than is in the file.
+        for key in all.iter().step_by(3) {
+            assert!(new.charge(&heir, *key, Cost::ONE, FIRST.now).passes(), "{name}");
+        }
+        let came = heir.owned() as u64;
+        assert_eq!(load(&new, &bytes, FIRST).cells, keys as u64 - came, "{name}");
+        assert_eq!(load(&new, &bytes, FIRST).cells, 0, "{name}");
+        assert_eq!(heir.owned(), keys, "{name}");
+        let blocks = if name == "sliding log" { keys } else { 0 };
+        assert_eq!(new.fill().log_blocks_used, blocks, "{name}");
+        for key in &all {
+            assert_eq!(left(&new, &heir, *key, FIRST.now).0, 98, "{name}");
+        }
+    }
+}
+
 #[test]
 fn a_restored_flood_of_one_bucket_leaves_the_share_of_another() {
     let spec = |number| BucketSpec::token_bucket(BucketIdentity(number), "9/h".parse().expect("a limit"), None);

@@ -52,7 +52,8 @@ impl Table {
         let _small = self.small.all_stripes();
         let _wide = self.wide.all_stripes();
         // The earlier of two records of one key is of a cell that was idle before the last one was gathered.
-        let walk = Walk::new(snapshot.took() <= away);
+        let are_single = snapshot.took() <= away && self.slots.owned() == 0;
+        let walk = Walk::new(are_single);
         let mut restoring = Restoring {
             table: self,
             heirs: self.heirs(snapshot.header().buckets(), Moment { now, away }, walk),
@@ -389,7 +390,7 @@ enum Place<'a, const WORDS: usize> {
 /// of another size has each key's groups wherever they fall, and they are found by looking at both.
 #[derive(Clone, Copy)]
 struct Walk {
-    /// Whether no two records are of one key, so that what lies in the other group need not be looked at.
+    /// Whether no two records are of one key, and none of one that has a cell already, so that what lies in the other group need not be looked at.
     are_single: bool,
     /// The group of the last record that was placed.
     at: usize,
