@@ -27,6 +27,10 @@ const FILES: &[&str] = &[
     "crates/sluicegate/src/secret.rs",
     // What a node remembers, across a restart.
     "crates/sluicegate-state/src/snapshot/file.rs",
+    // The lock of the state directory.
+    "crates/sluicegate-cli/src/directory.rs",
+    // Whether a file that changed is the policy by another name: looked at, not opened.
+    "crates/sluicegate-cli/src/reload/watch.rs",
     // Pictures, into a folder that the command line names.
     "crates/sluicegate-cli/src/draw/folder.rs",
 ];

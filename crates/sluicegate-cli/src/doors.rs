@@ -14,6 +14,7 @@ use sluicegate_state::SystemClock;
 use tokio::sync::oneshot;
 
 use crate::descriptors;
+use crate::directory::OnlyUser;
 use crate::snapshot::Keeper;
 use crate::traffic::TrafficSource;
 use crate::version::VERSION;
@@ -30,6 +31,7 @@ pub(crate) struct Doors {
     drain: Trigger,
     end: End,
     keeper: Keeper,
+    _directory: Option<OnlyUser>,
     _cleaner: Cleaner,
 }
 
@@ -59,8 +61,10 @@ impl Doors {
         let secret = match &policy.state.directory {
             Some(directory) => secret::load_or_generate(directory),
             None => secret::generate(),
-        };
-        let limiter = Limiter::new(policy, &secret?, SystemClock::new()).context("the policy cannot be put to work")?;
+        }?;
+        // Made by now, for the secret. Before anything is read that another process may still write.
+        let directory = state_directory(policy)?;
+        let limiter = Limiter::new(policy, &secret, SystemClock::new()).context("the policy cannot be put to work")?;
         let limiter = Arc::new(limiter);
         let keeper = Keeper::start(&limiter, &policy.state)?;
         let readiness = Readiness::new();
@@ -107,6 +111,7 @@ impl Doors {
             end: End::Awaited(told),
             keeper,
             _cleaner: cleaner,
+            _directory: directory,
         })
     }
 
@@ -164,6 +169,11 @@ impl Doors {
         }
         Ok(drained)
     }
+}
+
+/// Takes the directory that the policy names, if it names one.
+fn state_directory(policy: &Policy) -> anyhow::Result<Option<OnlyUser>> {
+    policy.state.directory.as_deref().map(OnlyUser::take).transpose()
 }
 
 /// Names the rule and counts requests; whose they were is not known any more.

@@ -14,6 +14,7 @@ mod check;
 mod columns;
 mod demo;
 mod descriptors;
+mod directory;
 mod doors;
 mod draw;
 mod environment;

@@ -286,6 +286,21 @@ fn a_penalty_of_the_head_stays_when_the_body_is_refused() {
     assert_eq!((world.left("heads"), world.left("others")), (3, 87));
 }
 
+/// Bodies that nobody could read were once free, whatever the head's rules said.
+#[test]
+fn a_penalty_of_the_head_stays_when_the_body_cannot_be_read() {
+    let world = World::new(
+        "  - {name: heads, key: [], limit: 9/h, charge_refused: true}\n  - {name: others, key: [], limit: 90/h}\n  - {name: bodies, routes: [body], key: body./user, limit: 1/h}\n",
+    );
+    for _ in 0..5 {
+        assert!(matches!(
+            world.with_body("/body", r#"{"user":"#),
+            Err(ReadFault::CutOff)
+        ));
+    }
+    assert_eq!((world.left("heads"), world.left("others")), (3, 88));
+}
+
 // --- The wait ---------------------------------------------------------------------------------------------------------
 
 const QUEUED: &str = "  - {name: queue, key: [], limit: 1/s burst 9, algorithm: leaky_bucket, max_wait: 5s}\n";

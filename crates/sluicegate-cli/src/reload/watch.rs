@@ -21,9 +21,14 @@ impl Watch {
     ///
     /// When the system watches nothing for us.
     pub(super) fn start(file: &Path, wishes: Wishes) -> notify::Result<Self> {
+        let policy = file.to_owned();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Where events were lost, anything may have happened.
-            if event.map_or(true, |event| changes(event.kind)) {
+            let matters = |event: notify::Event| {
+                let about = event.paths.is_empty() || event.paths.iter().any(|path| may_be(&policy, path));
+                changes(event.kind) && about
+            };
+            if event.map_or(true, matters) {
                 wishes.touch();
             }
         })?;
@@ -38,6 +43,23 @@ impl Watch {
     /// When there is none, or the system watches nothing for us.
     pub(super) fn renew(&mut self, file: &Path) -> notify::Result<()> {
         self.0.watch(folder(file), RecursiveMode::NonRecursive)
+    }
+}
+
+/// Whether a change of `path` may be one of the policy's: of the file itself, of where it leads to, or of a link or folder on the way.
+/// Any other file beside it is somebody else's; our own log may be one, and would have us read the policy for ever.
+fn may_be(policy: &Path, path: &Path) -> bool {
+    if path.file_name() == policy.file_name() {
+        return true;
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => {
+            let target = std::fs::canonicalize(policy).ok();
+            target.is_some() && target == std::fs::canonicalize(path).ok()
+        }
+        Ok(_) => true,
+        // It is gone. If the policy went with it, what comes in its place is seen.
+        Err(_) => !policy.exists(),
     }
 }
 
@@ -70,6 +92,23 @@ mod tests {
         ] {
             assert_eq!(folder(Path::new(file)), Path::new(expected), "{file}");
         }
+    }
+
+    #[test]
+    fn a_file_beside_the_policy_is_not_the_policys_unless_a_link_leads_to_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in ["policy.yaml", "real.yaml", "sluicegate.log"] {
+            std::fs::write(path(name), "").expect("a file");
+        }
+        std::os::unix::fs::symlink("real.yaml", path("link.yaml")).expect("a link");
+        std::os::unix::fs::symlink("v1", path("..data")).expect("a link");
+        let policy = path("policy.yaml");
+        assert!(may_be(&policy, &path("policy.yaml")) && may_be(&policy, &path("..data")));
+        assert!(!may_be(&policy, &path("sluicegate.log")) && !may_be(&policy, &path("real.yaml")));
+        assert!(!may_be(&policy, &path("gone")));
+        assert!(may_be(&path("link.yaml"), &path("real.yaml")));
+        assert!(!may_be(&path("link.yaml"), &path("sluicegate.log")));
     }
 
     #[test]

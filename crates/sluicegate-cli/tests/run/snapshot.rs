@@ -84,7 +84,7 @@ fn sigterm_forgets_nothing() {
     let first = world.start("1h");
     assert_eq!([(); 3].map(|()| world.status(&first)), [200, 200, 429]);
     stop(first);
-    assert_eq!(names(world.state.path()), ["secret", "snapshot"]);
+    assert_eq!(names(world.state.path()), ["lock", "secret", "snapshot"]);
     for _ in 0..2 {
         let next = world.start("1h");
         assert_eq!(world.status(&next), 429);
@@ -117,11 +117,11 @@ fn nothing_is_written_while_nothing_changes_nor_where_it_is_turned_off() {
     let first = world.start("off");
     assert_eq!(world.status(&first), 200);
     stop(first);
-    assert_eq!(names(world.state.path()), ["secret"]);
+    assert_eq!(names(world.state.path()), ["lock", "secret"]);
     let idle = world.start("1s");
     wait_for(&idle, "sluicegate_snapshot_writes_total", |writes| writes == 0.0);
     stop(idle);
-    assert_eq!(names(world.state.path()), ["secret"]);
+    assert_eq!(names(world.state.path()), ["lock", "secret"]);
 }
 
 #[test]
@@ -174,7 +174,10 @@ fn assert_starts_anew(world: &World, told: &str) {
     assert_eq!(said.matches("set aside").count(), 1, "{said}");
     assert!(said.contains(told), "{said}");
     stop(running);
-    assert_eq!(names(world.state.path()), ["secret", "snapshot", "snapshot.bad"]);
+    assert_eq!(
+        names(world.state.path()),
+        ["lock", "secret", "snapshot", "snapshot.bad"]
+    );
 }
 
 /// Something stands in the snapshot's place, so that no attempt succeeds until it is gone.
@@ -221,7 +224,7 @@ fn a_full_disk_costs_no_request_and_the_snapshot_that_was_there_stays() {
     });
     assert_eq!(world.status(&running), 429);
     assert_eq!(fs::read(&path).expect("a snapshot"), kept);
-    assert_eq!(names(disk.0.path()), ["filler", "secret", "snapshot"]);
+    assert_eq!(names(disk.0.path()), ["filler", "lock", "secret", "snapshot"]);
     let before = metric(&running, "sluicegate_snapshot_writes_total").expect("a count");
     fs::remove_file(&filler).expect("our own file");
     wait_for(&running, "sluicegate_snapshot_writes_total", |writes| writes > before);

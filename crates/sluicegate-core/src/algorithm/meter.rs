@@ -385,3 +385,89 @@ impl WideMeter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meter(algorithm: Algorithm) -> Meter {
+        Meter::new(&MeterSpec {
+            algorithm,
+            limit: "10/s burst 3".parse().expect("a limit"),
+            largest_burst: None,
+            settle: None,
+            epoch_at_start: 0,
+        })
+    }
+
+    const ALL: [Algorithm; 6] = [
+        Algorithm::TokenBucket,
+        Algorithm::LeakyBucket {
+            max_wait: Duration::from_secs(1),
+            free: 0,
+        },
+        Algorithm::FixedWindow {
+            align: crate::algorithm::Align::Epoch,
+        },
+        Algorithm::SlidingWindow,
+        Algorithm::SlidingLog,
+        Algorithm::Concurrency,
+    ];
+
+    #[test]
+    fn every_meter_but_permits_knows_its_limit() {
+        let limit: Limit = "10/s burst 3".parse().expect("a limit");
+        for algorithm in ALL {
+            let expected = (algorithm != Algorithm::Concurrency).then_some(&limit);
+            assert_eq!(meter(algorithm).limit(), expected, "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn words_age_by_their_buckets_ticks_and_permits_do_not() {
+        let now = Timestamp::from_nanos(5_000_000_000);
+        for algorithm in ALL {
+            let Meter::Word(meter) = meter(algorithm) else { continue };
+            let spent = meter.decide(0, now, Cost::ONE).state;
+            match meter.scale() {
+                Some(scale) => {
+                    assert!(!meter.is_idle(spent, now) && spent > scale.tick(now).as_u64());
+                    let later = now.saturating_add(Duration::from_millis(100));
+                    assert!(meter.is_idle(spent, later) && spent <= scale.tick(later).as_u64());
+                }
+                None => assert!(algorithm == Algorithm::Concurrency && !meter.is_idle(spent, Timestamp::MAX)),
+            }
+        }
+    }
+
+    #[test]
+    fn an_overdraft_of_a_word_has_to_be_paid_off_and_permits_know_none() {
+        let now = Timestamp::from_nanos(5_000_000_000);
+        for algorithm in ALL {
+            let Meter::Word(meter) = meter(algorithm) else { continue };
+            let word = meter.overdraw(0, now, Cost::new(13));
+            let passes = |ms| {
+                let later = now.saturating_add(Duration::from_millis(ms));
+                meter.decide(word, later, Cost::ONE).answer.passes()
+            };
+            if algorithm == Algorithm::Concurrency {
+                assert!(word == 0 && passes(0));
+            } else {
+                // Eleven of the thirteen have to come back before there is room for one of three.
+                assert!(!passes(1_099) && passes(1_100), "{algorithm:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_tat_that_is_written_lies_beyond_the_last() {
+        assert_eq!(Tat::MAX.as_u64(), u64::MAX >> 1);
+        let Meter::Word(meter) = meter(Algorithm::TokenBucket) else {
+            unreachable!("a token bucket keeps one word")
+        };
+        assert_eq!(
+            meter.overdraw(0, Timestamp::MAX, Cost::new(u64::MAX)),
+            Tat::MAX.as_u64()
+        );
+    }
+}

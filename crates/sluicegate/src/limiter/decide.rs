@@ -99,7 +99,8 @@ impl Engine {
         let mut report = Report::of_generation(self.generation());
         let (reason, rule) = match refused {
             NoCharge::Missing(rule) => (Reason::MissingKey, Some(*rule)),
-            NoCharge::Bad(rule) => (Reason::BadValue, Some(*rule)),
+            // No limit is violated, and a client that obeys `r=0` would stop for nothing.
+            NoCharge::Bad => (Reason::BadValue, None),
             NoCharge::Skip => (Reason::MissingKey, None),
         };
         if let Some(rule) = rule {

@@ -81,7 +81,7 @@ pub(super) enum NoCharge {
     /// The request lacks what it is counted by.
     Missing(RuleId),
     /// What it is counted by, or what it says it costs, makes no sense.
-    Bad(RuleId),
+    Bad,
 }
 
 impl Engine {
@@ -246,7 +246,7 @@ impl Rule {
     fn charge(&self, shared: &Shared, attributes: &Attributes<'_>) -> Result<Charge<'_>, NoCharge> {
         let key = self.key.of(&shared.hasher, attributes).map_err(|no_key| match no_key {
             NoKey::Skip => NoCharge::Skip,
-            NoKey::Refuse => self.refuse(NoCharge::Missing),
+            NoKey::Refuse => self.refuse(NoCharge::Missing(self.id)),
             NoKey::Bad => self.refuse(NoCharge::Bad),
         })?;
         let cost = self.cost.of(attributes).map_err(|_| self.refuse(NoCharge::Bad))?;
@@ -254,11 +254,11 @@ impl Rule {
     }
 
     /// Nobody is refused by a rule in shadow mode.
-    fn refuse(&self, why: fn(RuleId) -> NoCharge) -> NoCharge {
+    fn refuse(&self, why: NoCharge) -> NoCharge {
         if self.enforce == Enforce::SHADOW {
             NoCharge::Skip
         } else {
-            why(self.id)
+            why
         }
     }
 

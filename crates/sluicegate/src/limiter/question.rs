@@ -84,8 +84,10 @@ impl BodyQuestion {
         reader.feed(piece)
     }
 
-    /// The body cannot be read, and the door says so: counts the request as refused, and gives everything back.
-    pub fn refused(self) {
+    /// The body cannot be read, and the door says so: counts the request as refused, and gives back all but what rules charge a
+    /// refused request.
+    pub fn refused(mut self) {
+        self.keep_penalties();
         self.engine
             .metrics
             .count(self.route, RequestOutcome::Deny, self.report.states());
@@ -113,7 +115,10 @@ impl BodyQuestion {
             .attributes(&engine.identity, engine.route_name(self.route), body);
         let charges = match engine.charges(&on_route.body, &attributes) {
             Ok(charges) => charges,
-            Err(refused) => return Ok(engine.deny_without_charge(self.route, &refused)),
+            Err(refused) => {
+                self.keep_penalties();
+                return Ok(engine.deny_without_charge(self.route, &refused));
+            }
         };
         let shared = &engine.shared;
         let mut report = std::mem::take(&mut self.report);
