@@ -7,24 +7,9 @@ use arrayvec::ArrayVec;
 /// Most rules that may match one request. A policy that could exceed it is refused when it is loaded.
 pub const RULES_MAX: usize = 16;
 
-/// An answer, or the promise of one.
-///
-/// `A` is the proof of admission that a door hands on to whatever serves the request; `T` is a ticket that can be
-/// awaited. Only rules that wait for a shared store ever leave a decision pending.
-#[derive(Debug)]
-#[must_use]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a decision lives on the stack: a box would allocate on the hot path"
-)]
-pub enum Outcome<A, T> {
-    /// The answer.
-    Decided(Decision<A>),
-    /// The answer is on its way; dropping the ticket withdraws the request and gives back what it took.
-    Pending(T),
-}
-
 /// What becomes of a request. A refusal is a decision, never an error.
+///
+/// `A` is the proof of admission that a door hands on to whatever serves the request.
 #[derive(Debug)]
 #[must_use]
 #[non_exhaustive]

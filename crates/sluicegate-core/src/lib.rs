@@ -35,7 +35,7 @@ mod limit;
 mod time;
 
 pub use cost::{Cost, CostFault};
-pub use decision::{Decision, Mode, Outcome, RULES_MAX, Reason, Report, Retry, RuleId, RuleState};
+pub use decision::{Decision, Mode, RULES_MAX, Reason, Report, Retry, RuleId, RuleState};
 pub use key::{KeyBuilder, KeyHash, KeyHasher, PartKind, Secret};
 pub use limit::{Limit, LimitFault, ParseLimitError, Permits};
 pub use time::Timestamp;
