@@ -32,6 +32,7 @@ mod cost;
 mod decision;
 mod key;
 mod limit;
+pub mod sharing;
 mod time;
 
 pub use cost::{Cost, CostFault};

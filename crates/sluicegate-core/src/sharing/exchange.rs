@@ -1,0 +1,250 @@
+//! The store's side of a token bucket: what it keeps of a key, and what one exchange makes of it.
+
+use libm::{exp, floor};
+
+use super::Terms;
+
+/// What a node asks the store for, of one key, and what it tells.
+///
+/// All counts are units, at least zero and finite; spans are microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Ask {
+    /// Let through already within the node's allowance: charged whatever is left.
+    pub pay: f64,
+    /// For requests that wait: charged as far as there is enough, spent on arrival.
+    pub take: f64,
+    /// For the lease: granted as far as there is enough and others get their part.
+    pub want: f64,
+    /// Taken for requests that then did not pass: given back, less what has come back by itself since.
+    pub refund: f64,
+    /// What became of the leases of two epochs.
+    pub settled: [Settled; 2],
+    /// Units asked for at this node since its last exchange.
+    pub demand: f64,
+    /// The node's own average of them: what it asked for within one [`Terms::theta`], fading.
+    pub own: f64,
+    /// A number drawn evenly from 0 to below 1: a lease's broken unit is granted by it.
+    pub chance: f64,
+    /// What the node remembers, for a store that may have lost it.
+    pub heal: Option<Heal>,
+}
+
+/// What became of the units of a lease epoch since the last exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Settled {
+    /// Which epoch, by the number that its [`Reply::epoch`] gave it; zero for none.
+    pub epoch: f64,
+    /// Units spent.
+    pub spent: f64,
+    /// Units given back.
+    pub returned: f64,
+}
+
+/// What a node remembers of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Heal {
+    /// The [`Reply::seen`] of its last exchange: of a bucket a time, of a window a count.
+    pub seen: f64,
+    /// Of a window, which one that count is of; zero otherwise.
+    pub seen_epoch: f64,
+    /// Unspent units that it still holds.
+    pub held: f64,
+}
+
+/// What the store answers, of one key.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Reply {
+    /// Of [`Ask::take`], what was charged: whole units.
+    pub taken: f64,
+    /// Of [`Ask::want`], what the node now holds in addition: whole units.
+    pub granted: f64,
+    /// The epoch they belong to: a number that only the store understands.
+    pub epoch: f64,
+    /// How long they are good, in microseconds from the moment the ask was sent.
+    pub valid_for: f64,
+    /// Units left for others; negative while the debt is above the burst.
+    pub available: f64,
+    /// Until there is a whole unit; zero if there is.
+    pub ready_after: f64,
+    /// What all nodes together ask for, in units a microsecond.
+    pub rate: f64,
+    /// This node's part of it, above 0 to 1.
+    pub share: f64,
+    /// What [`Heal::seen`] says if the store ever loses the key.
+    pub seen: f64,
+    /// Whether what was kept made no sense and was thrown away.
+    pub damaged: bool,
+}
+
+/// What the store keeps of a token bucket: 48 bytes. The default is a key never seen.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Kept {
+    /// The theoretical arrival time of the next unit. Leases are charged in it from their grant on.
+    pub tat: f64,
+    /// What was asked for within one theta, fading; as of `demand_at`.
+    pub demand: f64,
+    /// When that was.
+    pub demand_at: f64,
+    /// Units outstanding of the epoch that ends at `epoch_ends_at`.
+    pub current: f64,
+    /// Units outstanding of the epoch before, which die when the current one ends.
+    pub previous: f64,
+    /// When the current epoch ends; also its number. Zero for a key never seen.
+    pub epoch_ends_at: f64,
+}
+
+/// Does one exchange at the store's time `now`, and says for how long what is kept matters.
+///
+/// The order of the steps is the safety of it. An epoch that dies counts as spent at the moment it died; what is outstanding
+/// blocks refill *before* a report is settled, or the refill would let the reported units through twice.
+pub fn bucket(kept: Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> (Kept, Reply, f64) {
+    let mut reply = Reply::default();
+    let mut key = kept.unwrap_or_default();
+    if !key.makes_sense() {
+        key = Kept::default();
+        reply.damaged = true;
+    }
+    key.turn_epoch(terms, now);
+    // What no sequence of exchanges can have made: a clock went back, or somebody wrote here.
+    let latest = now + (terms.burst + terms.overdraft) * terms.interval;
+    key.tat = key.tat.min(latest);
+    key.block_refill(terms, now);
+    if let Some(heal) = &ask.heal {
+        key.tat = key.tat.max(heal.seen.min(latest));
+        key.current = (key.current + heal.held).min((terms.burst - key.previous).max(key.current));
+    }
+    for settled in &ask.settled {
+        key.settle(settled, terms);
+    }
+    key.tat -= ask.refund * terms.interval;
+    key.block_refill(terms, now);
+    key.tat += ask.pay * terms.interval;
+
+    key.demand = fade(key.demand, key.demand_at, now, terms.theta) + ask.demand;
+    key.demand_at = now;
+    reply.share = share(ask.own, key.demand);
+    reply.rate = key.demand / terms.theta;
+
+    let available = terms.burst - (key.tat - now) / terms.interval;
+    reply.taken = ask.take.min(floor(available)).max(0.0);
+    reply.granted = grant(ask, &reply, available - reply.taken, terms);
+    key.tat += (reply.taken + reply.granted) * terms.interval;
+    key.current += reply.granted;
+
+    reply.available = terms.burst - (key.tat - now) / terms.interval;
+    reply.ready_after = ((1.0 - reply.available) * terms.interval).max(0.0);
+    reply.epoch = key.epoch_ends_at;
+    reply.valid_for = key.epoch_ends_at + terms.ttl - now;
+    reply.seen = key.tat;
+    let matters_for = (key.tat - now).max(0.0) + 2.0 * terms.ttl + EXTRA_US;
+    (key, reply, matters_for)
+}
+
+/// How much longer than needed a value is kept, in microseconds: a second, so that no rounding of clocks cuts it short.
+pub(super) const EXTRA_US: f64 = 1_000_000.0;
+
+/// Below so much demand of its own a node still counts as a third of a request: what it asks for once must not look like a share of
+/// nothing. The 0.7 taken away is by how much a node's average is above its part of the store's just after its own request.
+const SHARE_LEAST: f64 = 0.3;
+const SHARE_BIAS: f64 = 0.7;
+
+/// More than a fleet asks for within a theta: ten million a second for ten seconds, a hundred times over. Fading from it takes four
+/// minutes, so that no written nonsense keeps a node's share small for long.
+pub(super) const DEMAND_MAX: f64 = 1e10;
+
+impl Kept {
+    fn makes_sense(&self) -> bool {
+        let all = [
+            self.tat,
+            self.demand,
+            self.demand_at,
+            self.current,
+            self.previous,
+            self.epoch_ends_at,
+        ];
+        all.iter().all(|value| value.is_finite() && *value >= 0.0) && self.demand <= DEMAND_MAX
+    }
+
+    /// Goes on to the epoch that `now` lies in. Units of an epoch nobody reported any more count as spent when it died.
+    fn turn_epoch(&mut self, terms: &Terms, now: f64) {
+        let ttl = terms.ttl;
+        if self.epoch_ends_at > now + ttl {
+            // The store's clock went back, or the limit has changed: nobody can report what is outstanding by its number any more.
+            self.epoch_ends_at = grid(now, ttl);
+        }
+        if now < self.epoch_ends_at {
+            return;
+        }
+        let ended_at = self.epoch_ends_at;
+        self.tat = self.tat.max(ended_at + (self.current + self.previous) * terms.interval);
+        if now < ended_at + ttl {
+            self.previous = self.current;
+            self.epoch_ends_at = ended_at + ttl;
+        } else {
+            self.tat = self.tat.max(ended_at + ttl + self.current * terms.interval);
+            self.previous = 0.0;
+            self.epoch_ends_at = grid(now, ttl);
+        }
+        self.current = 0.0;
+    }
+
+    /// Nothing comes back for units that may still be spent.
+    fn block_refill(&mut self, terms: &Terms, now: f64) {
+        self.tat = self.tat.max(now + (self.current + self.previous) * terms.interval);
+    }
+
+    #[expect(
+        clippy::float_cmp,
+        reason = "epochs are told by whole numbers below 2⁵³, whose sums are exact"
+    )]
+    fn settle(&mut self, settled: &Settled, terms: &Terms) {
+        let outstanding = if settled.epoch == self.epoch_ends_at {
+            &mut self.current
+        } else if settled.epoch == self.epoch_ends_at - terms.ttl {
+            &mut self.previous
+        } else {
+            // Its epoch is dead, and it counts as spent.
+            return;
+        };
+        let returned = settled.returned.min(*outstanding);
+        *outstanding = (*outstanding - settled.spent - returned).max(0.0);
+        self.tat -= returned * terms.interval;
+    }
+}
+
+/// The end of the epoch that `now` lies in, on the grid of whole epochs.
+fn grid(now: f64, ttl: f64) -> f64 {
+    (floor(now / ttl) + 1.0) * ttl
+}
+
+/// What is left of an average; a clock that went back takes nothing from it.
+pub(super) fn fade(value: f64, at: f64, now: f64, theta: f64) -> f64 {
+    value * exp((at - now).min(0.0) / theta)
+}
+
+/// A node's part of what all ask for.
+pub(super) fn share(own: f64, all: f64) -> f64 {
+    if all <= 0.0 {
+        return 1.0;
+    }
+    ((own - SHARE_BIAS).max(SHARE_LEAST) / all).min(1.0)
+}
+
+/// How much of what a node wants for its lease it gets, of what is `available`: half where there is plenty, otherwise its share
+/// twice, so that something is left for whoever comes next. A broken unit is granted by chance, so that on average it is.
+pub(super) fn grant(ask: &Ask, reply: &Reply, available: f64, terms: &Terms) -> f64 {
+    let plenty = available > terms.burst / 2.0 && reply.rate < terms.rate();
+    let most = if plenty {
+        available / 2.0
+    } else {
+        available * (2.0 * reply.share).min(1.0)
+    };
+    let granted = ask.want.min(most).max(0.0);
+    let whole = floor(granted);
+    let rounded = if ask.chance < granted - whole {
+        whole + 1.0
+    } else {
+        whole
+    };
+    rounded.min(floor(available)).max(0.0)
+}
