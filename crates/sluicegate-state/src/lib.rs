@@ -19,6 +19,7 @@
 mod atomics;
 mod clock;
 pub mod snapshot;
+pub mod store;
 mod table;
 
 pub use clock::{AnyClock, Clock, ManualClock, SystemClock, unix_nanos};
