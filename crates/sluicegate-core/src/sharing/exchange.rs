@@ -105,9 +105,13 @@ pub fn bucket(kept: Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> (Kept, 
         reply.damaged = true;
     }
     key.turn_epoch(terms, now);
-    // What no sequence of exchanges can have made: a clock went back, or somebody wrote here.
     let latest = now + (terms.burst + terms.overdraft) * terms.interval;
-    key.tat = key.tat.min(latest);
+    if key.tat > latest {
+        // No sequence of exchanges makes this: the clock went back, or somebody wrote here. As if just used up, so that it
+        // comes back at the limit's own pace.
+        key.tat = now + terms.burst * terms.interval;
+        reply.damaged = true;
+    }
     key.block_refill(terms, now);
     if let Some(heal) = &ask.heal {
         key.tat = key.tat.max(heal.seen.min(latest));

@@ -17,9 +17,14 @@
 //! between the two. `libm` does the rest, so that every platform computes the same.
 
 pub mod exchange;
+mod lease;
+mod outage;
 pub mod permits;
+mod plan;
 mod terms;
 pub mod windows;
 
 pub use exchange::{Ask, Heal, Reply, Settled};
+pub use lease::{Lease, Look, Outlook, Spent};
+pub use plan::{Mode, Now, OMEGA, OnStoreLoss, Plan, SIGMA, Sharing, View, WAIT_US};
 pub use terms::{EPOCH_UNIX_US, Kind, Terms};

@@ -1,0 +1,83 @@
+//! A key while the store is away: a bucket of the node's own with its last known share of the limit.
+
+use super::plan::View;
+
+/// The node's own bucket of a key, from the moment the store was missed until it has been told.
+///
+/// It starts with the share of what was left, never with a full burst: many nodes would each give one away. When the store is
+/// back it is told the *residual*, what the share took from what would be there now, and not what was let through: of that, most has
+/// come back meanwhile, and charging it late would lock the key for seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Outage {
+    since: f64,
+    /// This node's part of the limit.
+    share: f64,
+    /// What was left in the store then.
+    available: f64,
+    level: f64,
+    level_at: f64,
+    /// What the store is being told.
+    telling: f64,
+}
+
+/// What a node may always have, unless that could break the limit: so that a client whose node has a tiny share is not shut out.
+const LEAST_BURST: f64 = 1.0;
+
+impl Outage {
+    /// Begins, with this node's `share` of the `available` units.
+    pub(super) fn begin(view: &View<'_>, share: f64, available: f64) -> Self {
+        let now = view.at.time;
+        let available = available.clamp(0.0, view.plan.terms.burst);
+        Self {
+            since: now,
+            share,
+            available,
+            level: share * available,
+            level_at: now,
+            telling: 0.0,
+        }
+    }
+
+    /// Units left at this node.
+    pub(super) fn level(&self, view: &View<'_>) -> f64 {
+        let terms = &view.plan.terms;
+        let least = if view.allowance > 0.0 { LEAST_BURST } else { 0.0 };
+        let most = (self.share * terms.burst).max(least);
+        let grown = self.level + self.share * terms.rate() * (view.at.time - self.level_at).max(0.0);
+        grown.min(most.max(self.level))
+    }
+
+    /// Until there are `cost` units; infinite if there never will be.
+    pub(super) fn ready_after(&self, view: &View<'_>, cost: f64) -> f64 {
+        let missing = cost - self.level(view);
+        missing.max(0.0) / (self.share * view.plan.terms.rate())
+    }
+
+    /// Spends; the caller has seen that there is enough.
+    pub(super) fn spend(&mut self, view: &View<'_>, cost: f64) {
+        self.level = self.level(view) - cost;
+        self.level_at = view.at.time;
+    }
+
+    /// Undoes it.
+    pub(super) fn unspend(&mut self, view: &View<'_>, cost: f64) {
+        self.spend(view, -cost);
+    }
+
+    /// What is owed to the store, and is told now.
+    pub(super) fn tell(&mut self, view: &View<'_>) -> f64 {
+        self.telling = self.residual(view);
+        self.telling
+    }
+
+    /// What came on top since it was told, at the end of the outage.
+    pub(super) fn rest(&self, view: &View<'_>) -> f64 {
+        (self.residual(view) - self.telling).max(0.0)
+    }
+
+    fn residual(&self, view: &View<'_>) -> f64 {
+        let terms = &view.plan.terms;
+        let would_be = (self.available + terms.rate() * (view.at.time - self.since).max(0.0)).min(terms.burst);
+        (self.share * would_be - self.level(view)).max(0.0)
+    }
+}

@@ -1,0 +1,167 @@
+//! How a limit is shared: what was asked for, and what that comes to for a number of nodes.
+
+use libm::floor;
+
+use super::{Kind, Terms};
+
+/// What a rule asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Sharing {
+    /// [`Mode::Hybrid`] where what nodes may let through before they report is at most a tenth of the burst and no
+    /// request costs more than one node's part of that; [`Mode::Leased`] otherwise.
+    #[default]
+    Auto,
+    /// Every request asks the store.
+    Exact,
+    /// From leases; a cold or empty key may wait.
+    Leased,
+    /// From leases, and beyond them a little on trust; nothing ever waits.
+    Hybrid,
+}
+
+/// How a limit is shared among the nodes there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Every request asks the store.
+    Exact,
+    /// From leases; a cold or empty key may wait.
+    Leased,
+    /// From leases, and beyond them up to an allowance that is reported afterwards.
+    Hybrid,
+}
+
+/// What is answered while the store cannot be asked: the failure policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnStoreLoss {
+    /// By the node's last known share of the limit.
+    #[default]
+    Local,
+    /// Refusals, once the leases are spent.
+    Closed,
+    /// Everything passes.
+    Open,
+}
+
+/// A limit as its rule shares it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Plan {
+    /// The limit. Its overdraft is set anew for the number of nodes.
+    pub terms: Terms,
+    /// What the rule asks for.
+    pub sharing: Sharing,
+    /// What is answered while the store is away.
+    pub on_store_loss: OnStoreLoss,
+    /// The most that one request costs, in units; infinite where nobody knows.
+    pub cost_max: f64,
+    /// How many nodes can see one key; zero where that is as many as live.
+    pub fanout: f64,
+}
+
+/// The part of the burst that all nodes together may let through before they report it.
+pub const OMEGA: f64 = 0.1;
+
+/// The part of the refill rate that all nodes together may let through without ever reporting it.
+pub const SIGMA: f64 = 0.05;
+
+/// How long a request may wait for the store, in microseconds: longer than a round trip within a data centre at its worst, short
+/// beside any request that is worth limiting.
+pub const WAIT_US: f64 = 5_000.0;
+
+/// How often a lease is renewed at its limit, in microseconds, at least and at most. A tenth of a second is the shortest that
+/// an operator would see; a limit that is used up in less is renewed sooner, but no more than a hundred times a second.
+const PERIOD_US: (f64, f64) = (10_000.0, 100_000.0);
+
+impl Plan {
+    /// Nodes that share the limit, when `live` are alive: the larger of that and the fanout.
+    pub fn nodes(&self, live: f64) -> f64 {
+        live.max(self.fanout).max(1.0)
+    }
+
+    /// Units that one of `nodes` may let through before it reports them: at least one, whatever the limit.
+    pub fn allowance(&self, nodes: f64) -> f64 {
+        floor(OMEGA * self.terms.burst / nodes).max(1.0)
+    }
+
+    /// How the limit is shared among `nodes`.
+    pub fn mode(&self, nodes: f64) -> Mode {
+        match self.sharing {
+            Sharing::Exact => Mode::Exact,
+            Sharing::Hybrid => Mode::Hybrid,
+            Sharing::Auto if nodes <= OMEGA * self.terms.burst && self.cost_max <= self.allowance(nodes) => {
+                Mode::Hybrid
+            }
+            Sharing::Auto | Sharing::Leased => Mode::Leased,
+        }
+    }
+
+    /// How often a lease is renewed, in microseconds.
+    pub(super) fn period(&self) -> f64 {
+        (self.terms.whole() / 4.0).clamp(PERIOD_US.0, PERIOD_US.1)
+    }
+
+    /// What a decision at `now` goes by.
+    pub fn view(&self, at: Now) -> View<'_> {
+        let nodes = self.nodes(at.nodes);
+        let mode = self.mode(nodes);
+        View {
+            plan: self,
+            mode,
+            nodes,
+            allowance: if mode == Mode::Hybrid {
+                self.allowance(nodes)
+            } else {
+                0.0
+            },
+            at,
+        }
+    }
+}
+
+/// What a node knows of its surroundings at a moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Now {
+    /// The moment, in microseconds of the node's own clock, which never goes back.
+    pub time: f64,
+    /// How long the store takes to answer, in microseconds, smoothed.
+    pub round_trip: f64,
+    /// Nodes that live, smoothed; at least one.
+    pub nodes: f64,
+    /// Whether the key's part of the store cannot be asked.
+    pub is_down: bool,
+    /// Which data the store holds; zero before the first contact.
+    pub generation: u64,
+}
+
+/// A plan, for the nodes there are, at a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'p> {
+    /// The plan.
+    pub plan: &'p Plan,
+    /// How it is shared now.
+    pub mode: Mode,
+    /// Nodes that share it.
+    pub nodes: f64,
+    /// What this node may let through before it reports it; zero but in hybrid mode.
+    pub allowance: f64,
+    /// The moment.
+    pub at: Now,
+}
+
+impl View<'_> {
+    /// The terms that go to the store: with all that nodes may owe it. After an outage each reports up to its share of the burst,
+    /// so the debt may reach twice the burst and the allowances.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            overdraft: self.plan.terms.burst + self.nodes * self.plan.allowance(self.nodes),
+            ..self.plan.terms
+        }
+    }
+
+    /// What may be forgotten of the units let through and not reported, in a microsecond. Windows forget nothing before they end.
+    pub(super) fn forgiven_rate(&self) -> f64 {
+        match self.plan.terms.kind {
+            Kind::Bucket if self.mode == Mode::Hybrid => SIGMA * self.plan.terms.rate() / self.nodes,
+            _ => 0.0,
+        }
+    }
+}
