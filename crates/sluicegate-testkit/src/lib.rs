@@ -1,13 +1,16 @@
-//! What tests share: a recording upstream, and real Redis servers with the faults they can have.
+//! What tests share: a recording upstream, real Redis servers with the faults they can have, and a proxy that injects the
+//! faults of a network.
 //!
 //! | module | is |
 //! | --- | --- |
 //! | [`upstream`] | a server that records what reaches it |
 //! | [`redis`] | `redis-server` as a child process: alone, or as a replica |
+//! | [`proxy`] | a TCP proxy in front of one server: late, cut, silent, one-way, refused, garbled |
 //! | [`poll`] | waiting for what other processes do |
 #![forbid(unsafe_code)]
 
 pub mod poll;
 mod ports;
+pub mod proxy;
 pub mod redis;
 pub mod upstream;

@@ -5,10 +5,15 @@ use std::fs;
 use std::net::TcpStream;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::time::Duration;
 
+use sluicegate_testkit::poll;
+use sluicegate_testkit::proxy::{FaultProxy, Mode};
 use sluicegate_testkit::redis::{RedisError, RedisOptions, RedisServer, Reply};
 
 type Outcome = Result<(), Box<dyn Error>>;
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[test]
 fn servers_started_at_once_are_apart_from_one_another() -> Outcome {
@@ -234,5 +239,26 @@ fn a_replica_has_what_its_primary_has_and_becomes_one_itself() -> Outcome {
     primary.kill()?;
     replica.promote()?;
     replica.command(&["SET", "key", "other"])?;
+    Ok(())
+}
+
+// Stopping the replica instead would lose nothing: what the primary sent waits in its socket.
+#[test]
+fn a_replica_behind_a_cut_line_lacks_the_last_writes_when_it_is_promoted() -> Outcome {
+    let primary = RedisServer::start()?;
+    let line = FaultProxy::before(primary.address())?;
+    let replica = RedisOptions::new().replica_of(line.address()).start()?;
+    primary.command(&["SET", "key", "before"])?;
+    poll::until_true("the write arrives", PATIENCE, || {
+        replica
+            .command(&["GET", "key"])
+            .is_ok_and(|value| value.text().as_deref() == Some("before"))
+    })?;
+    line.set(Mode::Blackhole)?;
+    primary.command(&["SET", "key", "after"])?;
+    primary.kill()?;
+    line.set(Mode::Refuse)?;
+    replica.promote()?;
+    assert_eq!(replica.command(&["GET", "key"])?.text().as_deref(), Some("before"));
     Ok(())
 }

@@ -65,7 +65,7 @@ impl RedisOptions {
         self
     }
 
-    /// A replica of whoever listens there: a server, or a proxy before one.
+    /// A replica of whoever listens there: a server, or a [`FaultProxy`](crate::proxy::FaultProxy) before one.
     #[must_use]
     pub fn replica_of(self, primary: SocketAddr) -> Self {
         self.line(&format!("replicaof {} {}", primary.ip(), primary.port()))
