@@ -18,6 +18,7 @@
 
 mod atomics;
 mod clock;
+pub mod leases;
 pub mod snapshot;
 pub mod store;
 mod table;

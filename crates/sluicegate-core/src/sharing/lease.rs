@@ -344,6 +344,20 @@ impl Lease {
         self.due_by(view.at.time + LINGER_US);
     }
 
+    /// Owes units beyond what was charged: a request turned out to cost more than was taken for it.
+    pub fn owe(&mut self, view: &View<'_>, units: f64) {
+        self.unpaid = self.unpaid(view) + units;
+        self.unpaid_at = view.at.time;
+        self.due_by(view.at.time);
+    }
+
+    /// The store was away and is back: what is held, owed or went by the share has to be told by `at`.
+    pub fn wake(&mut self, at: f64) {
+        if self.known.is_some() || self.unpaid > 0.0 || self.outage.is_some() {
+            self.due_by(at);
+        }
+    }
+
     /// Plans the next ask after a request.
     fn plan(&mut self, view: &View<'_>, look: Look) {
         let now = view.at.time;

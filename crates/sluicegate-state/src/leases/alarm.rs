@@ -1,0 +1,94 @@
+//! How the driver sleeps until something is due.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use super::Leases;
+use super::wheel::{NEVER, TICK_US};
+use crate::atomics::{AtomicU64, Mutex, Ordering, lock};
+
+/// Wakes the driver when something is due before what it sleeps for.
+pub(super) struct Alarm {
+    /// Until which tick the driver sleeps; zero while it is awake.
+    sleeps_until: AtomicU64,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Alarm {
+    pub(super) fn new() -> Self {
+        Self {
+            sleeps_until: AtomicU64::new(0),
+            waker: Mutex::new(None),
+        }
+    }
+
+    /// Something is due at `tick`.
+    pub(super) fn set(&self, tick: u64) {
+        // SeqCst, with the driver's: it says until when it sleeps and then looks once more at what is due, while whoever gets here has
+        // said what is due and then looks until when it sleeps. One of the two sees the other.
+        if tick < self.sleeps_until.load(Ordering::SeqCst) && self.sleeps_until.swap(0, Ordering::SeqCst) != 0 {
+            let waker = lock(&self.waker).take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// Ends when something is due earlier than `until` said. Made by [`Leases::due_before`].
+#[must_use]
+pub struct Due<'l> {
+    leases: &'l Leases,
+    until: u64,
+}
+
+impl Leases {
+    /// When the next entry is due, in microseconds of the node's clock; infinite if none is.
+    pub fn next_due(&self) -> f64 {
+        let first = self.stripes.iter().map(|slot| slot.due.load(Ordering::SeqCst)).min();
+        #[expect(clippy::cast_precision_loss, reason = "ticks stay far below 2⁵³")]
+        match first {
+            None | Some(NEVER) => f64::INFINITY,
+            Some(tick) => tick as f64 * TICK_US,
+        }
+    }
+
+    /// A future that ends once something is due earlier than `time`, in microseconds of the node's clock: what a driver sleeps by,
+    /// beside a timer for `time` itself. One driver sleeps at a time.
+    pub const fn due_before(&self, time: f64) -> Due<'_> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an infinite time saturates, which is never"
+        )]
+        let until = (time / TICK_US) as u64;
+        Due { leases: self, until }
+    }
+}
+
+impl Future for Due<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let alarm = &self.leases.alarm;
+        *lock(&alarm.waker) = Some(cx.waker().clone());
+        alarm.sleeps_until.store(self.until.max(1), Ordering::SeqCst);
+        let is_due = self
+            .leases
+            .stripes
+            .iter()
+            .any(|slot| slot.due.load(Ordering::SeqCst) < self.until);
+        if is_due {
+            alarm.sleeps_until.store(0, Ordering::SeqCst);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Due<'_> {
+    fn drop(&mut self) {
+        self.leases.alarm.sleeps_until.store(0, Ordering::SeqCst);
+    }
+}

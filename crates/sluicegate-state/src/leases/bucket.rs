@@ -1,0 +1,76 @@
+//! A bucket that nodes share: its limit, as it is shared.
+
+use sluicegate_core::sharing::Plan;
+
+use crate::atomics::{AtomicU64, Ordering};
+use crate::table::BucketIdentity;
+
+/// What a shared bucket is made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SharedBucketSpec {
+    /// By what its state is found again, here and in the store, under another policy and on other nodes.
+    pub identity: BucketIdentity,
+    /// The limit of each key.
+    pub plan: Plan,
+    /// The limit that keys share for which this node has no room; `None` refuses them.
+    pub overflow: Option<Plan>,
+}
+
+/// What one or more rules draw from together with other nodes.
+#[derive(Debug)]
+pub struct SharedBucket {
+    spec: SharedBucketSpec,
+    salt: u64,
+    /// Requests that drew from the overflow or met it closed.
+    overflowed: AtomicU64,
+}
+
+impl SharedBucket {
+    pub(super) fn new(spec: SharedBucketSpec) -> Self {
+        let identity = spec.identity.0;
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+        let salt = (identity >> 64) as u64 ^ identity as u64;
+        Self {
+            spec,
+            salt,
+            overflowed: AtomicU64::new(0),
+        }
+    }
+
+    /// What makes it the same bucket elsewhere.
+    pub const fn identity(&self) -> BucketIdentity {
+        self.spec.identity
+    }
+
+    /// The limit of each key.
+    pub const fn plan(&self) -> &Plan {
+        &self.spec.plan
+    }
+
+    /// The limit that keys without room share.
+    pub const fn overflow(&self) -> Option<&Plan> {
+        self.spec.overflow.as_ref()
+    }
+
+    /// Requests that drew from the overflow or met it closed.
+    pub fn overflowed(&self) -> u64 {
+        self.overflowed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_overflow(&self) {
+        self.overflowed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) const fn salt(&self) -> u64 {
+        self.salt
+    }
+
+    /// The plan of its keys, or of its overflow.
+    pub(super) const fn plan_of(&self, overflow: bool) -> Option<&Plan> {
+        if overflow {
+            self.spec.overflow.as_ref()
+        } else {
+            Some(&self.spec.plan)
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! One stripe: the entries of some keys, found by a table of their places.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use sluicegate_core::sharing::{Lease, View};
+
+use super::Spot;
+use super::bucket::SharedBucket;
+use super::waiting::Queue;
+use super::wheel::{Link, Links, NEVER, NONE, Wheel, tick};
+
+/// What one key takes: its entry, and its place in the table at half fill.
+pub(super) const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * (size_of::<u32>() + 1);
+
+/// How many entries are looked at for an idle one when all are taken.
+const LOOKED_AT_MAX: usize = 16;
+
+/// The entries of some keys. All of it is behind one lock.
+pub(super) struct Stripe {
+    places: HashTable<u32>,
+    pub(super) entries: Entries,
+    pub(super) wheel: Wheel,
+    pub(super) queue: Queue,
+    capacity: usize,
+    /// Where the next search for an idle entry begins.
+    hand: usize,
+    chance: u64,
+}
+
+/// The entries, apart from what plans them.
+pub(super) struct Entries(Vec<Entry>);
+
+/// What the node holds of one key.
+pub(super) struct Entry {
+    key: u64,
+    /// Whether it is the one that keys without an entry share.
+    pub(super) overflow: bool,
+    /// What it is kept under in the store.
+    pub(super) name: [u8; 16],
+    pub(super) bucket: Arc<SharedBucket>,
+    pub(super) lease: Lease,
+    link: Link,
+    /// Who waits for it, in order of arrival.
+    pub(super) first_waiter: u32,
+    pub(super) last_waiter: u32,
+}
+
+/// A key that has no entry yet.
+pub(super) struct Newcomer<'b> {
+    pub(super) spot: Spot,
+    pub(super) bucket: &'b Arc<SharedBucket>,
+    pub(super) overflow: bool,
+}
+
+impl Stripe {
+    /// Room for `capacity` entries. It is reserved at once and touched as it is used.
+    pub(super) fn new(capacity: usize, seed: u64) -> Self {
+        Self {
+            places: HashTable::with_capacity(capacity),
+            entries: Entries(Vec::with_capacity(capacity)),
+            wheel: Wheel::new(),
+            queue: Queue::new(),
+            capacity,
+            hand: 0,
+            // The generator stands still at zero.
+            chance: seed | 1,
+        }
+    }
+
+    pub(super) const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(super) fn owned(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The entry of a key.
+    pub(super) fn find(&self, spot: Spot) -> Option<u32> {
+        let found = self
+            .places
+            .find(spot.key, |place| self.entries.0[*place as usize].key == spot.key);
+        found.copied()
+    }
+
+    /// The entry of a key, made if there is room: a free place, or that of a key which is idle. What keys share that have no room
+    /// is made even beyond the capacity, once for each bucket. `name` names the key in the store.
+    pub(super) fn find_or_make(
+        &mut self,
+        newcomer: &Newcomer<'_>,
+        view: &View<'_>,
+        name: impl FnOnce() -> [u8; 16],
+    ) -> Option<u32> {
+        if let Some(place) = self.find(newcomer.spot) {
+            let entry = self.entries.at(place);
+            if !Arc::ptr_eq(&entry.bucket, newcomer.bucket) {
+                // Another policy: the limit is another, what is held stays.
+                entry.bucket = Arc::clone(newcomer.bucket);
+            }
+            return Some(place);
+        }
+        let place = if self.entries.0.len() < self.capacity || newcomer.overflow {
+            u32::try_from(self.entries.0.len())
+                .ok()
+                .filter(|place| *place != NONE)?
+        } else {
+            self.clear_idle(view)?
+        };
+        let entry = Entry {
+            key: newcomer.spot.key,
+            overflow: newcomer.overflow,
+            name: name(),
+            bucket: Arc::clone(newcomer.bucket),
+            lease: Lease::new(view.at.time),
+            link: Link::new(),
+            first_waiter: NONE,
+            last_waiter: NONE,
+        };
+        let entries = &mut self.entries.0;
+        match entries.get_mut(place as usize) {
+            Some(former) => *former = entry,
+            None => entries.push(entry),
+        }
+        let key_of = |place: &u32| entries[*place as usize].key;
+        self.places.insert_unique(newcomer.spot.key, place, key_of);
+        Some(place)
+    }
+
+    /// Frees the place of an idle key.
+    fn clear_idle(&mut self, view: &View<'_>) -> Option<u32> {
+        for _ in 0..LOOKED_AT_MAX.min(self.entries.0.len()) {
+            self.hand = (self.hand + 1) % self.entries.0.len();
+            let place = u32::try_from(self.hand).ok()?;
+            let entry = &self.entries.0[self.hand];
+            let is_free = entry.first_waiter == NONE && !entry.overflow;
+            // Its own bucket's plan: the view's belongs to the key that needs the place.
+            if is_free && entry.lease.is_idle(&entry.bucket.plan().view(view.at)) {
+                let key = entry.key;
+                self.wheel.remove(&mut self.entries, place);
+                if let Ok(found) = self.places.find_entry(key, |other| *other == place) {
+                    found.remove();
+                }
+                return Some(place);
+            }
+        }
+        None
+    }
+
+    /// Plans the entry for when its lease is due; who waits goes before all others.
+    pub(super) fn plan(&mut self, place: u32) {
+        let lease = &self.entries.at(place).lease;
+        let at = match tick(lease.due_at()) {
+            NEVER => NEVER,
+            _ if lease.has_waiters() => 0,
+            at => at,
+        };
+        self.wheel.plan(&mut self.entries, place, at);
+    }
+
+    /// When the stripe has to be looked at next.
+    pub(super) fn next_due(&self) -> u64 {
+        self.wheel.next().min(self.queue.next_deadline())
+    }
+
+    /// A number drawn evenly from 0 to below 1: xorshift (Marsaglia, 2003), whose low bits are left out.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits")]
+    pub(super) fn chance(&mut self) -> f64 {
+        self.chance ^= self.chance << 13;
+        self.chance ^= self.chance >> 7;
+        self.chance ^= self.chance << 17;
+        (self.chance >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+impl Entries {
+    /// The entry at a place that the stripe has handed out.
+    pub(super) fn at(&mut self, place: u32) -> &mut Entry {
+        &mut self.0[place as usize]
+    }
+}
+
+impl Links for Entries {
+    fn link(&mut self, index: u32) -> &mut Link {
+        &mut self.0[index as usize].link
+    }
+}

@@ -1,0 +1,219 @@
+//! What a node holds of limits that it shares with others.
+//!
+//! ```text
+//!  SharedCharge ──► Leases::take ──► SharedTaken: all, nothing, or Waiting for the store
+//!                      │ stripe: one of 256, by the key; its entries, each with a core Lease, and who waits for them
+//!                      │ wheel: which entry has to speak with the store, and when
+//!                      ▼
+//!  driver: collect ──► Batch ──► Store::exchange ──► complete ──► answers to entries and to whoever waits
+//!                surroundings: round trips, live nodes, whether the store answers
+//! ```
+//!
+//! A decision takes the lock of one stripe for each shared rule, for well under a microsecond, and never waits for the store. Memory
+//! is fixed when the leases are made.
+
+mod alarm;
+mod batch;
+mod bucket;
+mod entries;
+mod surroundings;
+mod take;
+mod waiting;
+mod wheel;
+
+use std::fmt;
+use std::sync::Arc;
+
+use sluicegate_core::{KeyHash, Timestamp};
+
+pub use alarm::Due;
+pub use batch::{Batch, COLLECT_MAX, Ended};
+pub use bucket::{SharedBucket, SharedBucketSpec};
+pub use surroundings::{LaneFacts, Surroundings};
+pub use take::{SharedCharge, SharedHolding, SharedHoldings, SharedMade, SharedMades, SharedTaken};
+pub use waiting::{WAITERS_MAX, Waited, Waiting};
+
+use crate::atomics::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use crate::clock::{AnyClock, Clock as _};
+use crate::store::SHARDS;
+use crate::table::Key;
+use alarm::Alarm;
+use entries::{ENTRY_BYTES, Stripe};
+
+/// What a node holds of shared limits, within a number of bytes fixed when it is made.
+///
+/// All methods take `&self` and may be called from any number of threads.
+pub struct Leases {
+    stripes: Box<[StripeSlot]>,
+    surroundings: Surroundings,
+    alarm: Alarm,
+    clock: AnyClock,
+    /// With which shard each lane's next call begins.
+    turns: Box<[AtomicU64]>,
+    /// Turns keys into what they are kept under in the store.
+    namer: Namer,
+}
+
+/// One part of the keys.
+#[repr(align(128))]
+struct StripeSlot {
+    stripe: Mutex<Stripe>,
+    /// When the first of its entries is due, as [`wheel::Tick`]; a lower bound.
+    due: AtomicU64,
+}
+
+/// The keyed hash that names keys in the store: a subkey of the installation's secret.
+struct Namer([u8; 32]);
+
+/// How full the leases are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseFill {
+    /// Bytes of all entries.
+    pub bytes: usize,
+    /// Entries there are.
+    pub entries: usize,
+    /// Entries that belong to a key.
+    pub owned: usize,
+}
+
+impl Leases {
+    /// Leases in at most `bytes`, but at least one entry for each of 256 stripes. `store_key` is a subkey of the installation's
+    /// secret: the same on all nodes, and used for nothing else. `seed` is any number; it spreads what nodes do at the same time.
+    pub fn new(bytes: usize, store_key: [u8; 32], clock: AnyClock, seed: u64) -> Self {
+        let entries = (bytes / ENTRY_BYTES / SHARDS).max(1);
+        Self {
+            stripes: (0..SHARDS as u64)
+                .map(|number| StripeSlot {
+                    stripe: Mutex::new(Stripe::new(entries, seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15))),
+                    due: AtomicU64::new(wheel::NEVER),
+                })
+                .collect(),
+            surroundings: Surroundings::new(),
+            alarm: Alarm::new(),
+            clock,
+            turns: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
+            namer: Namer(store_key),
+        }
+    }
+
+    /// What the node knows of the store and of other nodes. The driver writes it, decisions read it.
+    pub const fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
+    }
+
+    /// How full the leases are. Takes each stripe's lock, one after another.
+    pub fn fill(&self) -> LeaseFill {
+        let mut fill = LeaseFill {
+            bytes: 0,
+            entries: 0,
+            owned: 0,
+        };
+        for slot in &self.stripes {
+            let stripe = lock(&slot.stripe);
+            fill.entries += stripe.capacity();
+            fill.owned += stripe.owned();
+        }
+        fill.bytes = fill.entries * ENTRY_BYTES;
+        fill
+    }
+
+    /// The clock that decisions and the driver go by.
+    pub const fn clock(&self) -> &AnyClock {
+        &self.clock
+    }
+
+    /// The clock's time as core's sharing counts it.
+    fn time(&self) -> f64 {
+        micros(self.clock.now())
+    }
+
+    fn stripe(&self, shard: u8) -> MutexGuard<'_, Stripe> {
+        lock(&self.stripes[usize::from(shard)].stripe)
+    }
+
+    /// Sees to it that the driver looks at the stripe by `tick`.
+    fn mark(&self, shard: u8, tick: u64) {
+        let due = &self.stripes[usize::from(shard)].due;
+        // Relaxed where nothing changes: what stands there was announced already.
+        if tick < due.load(Ordering::Relaxed) {
+            due.fetch_min(tick, Ordering::SeqCst);
+            self.alarm.set(tick);
+        }
+    }
+}
+
+impl fmt::Debug for Leases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leases")
+            .field("fill", &self.fill())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Namer {
+    /// The 128 bits that a key is kept under.
+    fn name(&self, bucket: &SharedBucket, key: Key, overflow: bool) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(&bucket.identity().0.to_le_bytes());
+        match key {
+            _ if overflow => hasher.update(&[2]),
+            Key::Whole => hasher.update(&[1]),
+            Key::Hash(hash) => hasher.update(&[0]).update(&hash.as_u64().to_le_bytes()),
+        };
+        let mut name = [0; 16];
+        hasher.finalize_xof().fill(&mut name);
+        name
+    }
+}
+
+/// A point in time as core's sharing counts it.
+#[expect(clippy::cast_precision_loss, reason = "2⁵³ µs are 285 years")]
+fn micros(now: Timestamp) -> f64 {
+    (now.as_nanos() / 1_000) as f64
+}
+
+/// Units as core's sharing counts them; limits that are shared stay far below 2⁵³, and a cost above that is above every burst.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+fn units(cost: sluicegate_core::Cost) -> f64 {
+    cost.units() as f64
+}
+
+/// Where a key of a bucket is kept on this node: the stripe, and what it is found by there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Spot {
+    shard: u8,
+    key: u64,
+}
+
+impl Spot {
+    fn of(bucket: &SharedBucket, key: Key) -> Self {
+        let key = match key {
+            Key::Whole => bucket.salt().rotate_left(17) ^ 0x5745_4C48_4F4C_4521,
+            Key::Hash(hash) => fold(hash, bucket.salt()),
+        };
+        Self::at(key)
+    }
+
+    fn overflow_of(bucket: &SharedBucket) -> Self {
+        Self::at(bucket.salt().rotate_left(41) ^ 0x4F56_4552_464C_4F57)
+    }
+
+    /// Spread over the shards once more: what is not a hash of a client's has to be spread as well.
+    fn at(key: u64) -> Self {
+        let (low, high) = key.carrying_mul(0x9E37_79B9_7F4A_7C15, 0);
+        let mixed = low ^ high;
+        let shard = (mixed >> 56) as u8;
+        Self { shard, key: mixed }
+    }
+}
+
+fn fold(hash: KeyHash, salt: u64) -> u64 {
+    hash.as_u64() ^ salt
+}
+
+impl Leases {
+    /// Hands out the shared handle of a bucket, for entries and charges.
+    pub fn bucket(&self, spec: SharedBucketSpec) -> Arc<SharedBucket> {
+        Arc::new(SharedBucket::new(spec))
+    }
+}

@@ -1,0 +1,458 @@
+//! Charging shared rules: all of a request, or none of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use sluicegate_core::sharing::{Look, Now, Outlook, Plan, Spent, View, WAIT_US};
+use sluicegate_core::{Cost, Mode, RULES_MAX, Report, Retry, RuleId, RuleState, Timestamp};
+
+use super::bucket::SharedBucket;
+use super::entries::{Newcomer, Stripe};
+use super::waiting::{Answered, Promise, Waiting};
+use super::{Leases, Spot, micros, units};
+use crate::atomics::MutexGuard;
+use crate::table::{Key, WhenRefused};
+
+/// One shared rule's charge for one request.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedCharge<'b> {
+    /// Who is told.
+    pub rule: RuleId,
+    /// What is drawn from.
+    pub bucket: &'b Arc<SharedBucket>,
+    /// Whose entry of it.
+    pub key: Key,
+    /// How much.
+    pub cost: Cost,
+    /// Whether a refusal counts.
+    pub mode: Mode,
+    /// What becomes of it when the request is refused.
+    pub when_refused: WhenRefused,
+}
+
+/// What became of a request's shared charges.
+#[derive(Debug)]
+#[must_use]
+pub enum SharedTaken {
+    /// All were taken.
+    All,
+    /// At least one enforced rule refused; nothing is charged.
+    Nothing,
+    /// Some were taken, and the store has been asked for the others.
+    Waits(Box<Waiting>),
+}
+
+/// A shared charge that was made, and can be given back or corrected, once.
+#[derive(Debug, Clone)]
+pub struct SharedHolding {
+    rule: RuleId,
+    bucket: Arc<SharedBucket>,
+    pub(super) spot: Spot,
+    overflow: bool,
+    cost: f64,
+    when_refused: WhenRefused,
+    charged_at: f64,
+    pub(super) what: What,
+}
+
+/// By what a charge was made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum What {
+    /// By what the node had.
+    Spent(Spent),
+    /// By the store, for this request.
+    Taken,
+    /// Not yet: it waits.
+    Waits,
+}
+
+/// Shared charges of one request.
+pub type SharedHoldings = ArrayVec<SharedHolding, RULES_MAX>;
+
+impl SharedHolding {
+    /// Whose charge it is.
+    pub const fn rule(&self) -> RuleId {
+        self.rule
+    }
+
+    /// Whether it stays charged when a later phase refuses the request.
+    pub fn is_penalty(&self) -> bool {
+        self.when_refused == WhenRefused::Charge
+    }
+}
+
+/// An entry at hand, under its stripe's lock.
+struct AtHand<'l> {
+    stripe: MutexGuard<'l, Stripe>,
+    shard: u8,
+    place: u32,
+    overflow: bool,
+}
+
+/// A shared charge that was made a moment ago, while its request is still being decided.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedMade<'c, 'b> {
+    charge: &'c SharedCharge<'b>,
+    overflow: bool,
+    made_at: f64,
+    what: What,
+}
+
+impl SharedMade<'_, '_> {
+    /// To be given back or corrected later.
+    pub fn hold(&self) -> SharedHolding {
+        self.charge.holding(self.overflow, self.made_at, self.what)
+    }
+}
+
+/// The shared charges of a request that were made a moment ago.
+pub type SharedMades<'c, 'b> = ArrayVec<SharedMade<'c, 'b>, RULES_MAX>;
+
+/// What one charge met.
+struct Met {
+    look: Look,
+    outlook: Outlook,
+    overflow: bool,
+    /// By what it was made, if it was.
+    what: Option<What>,
+}
+
+impl Leases {
+    /// Takes all charges, or none, or begins to: what the node has is taken at once, and where a rule has to ask the store, the others
+    /// are held until it has answered. What was taken is added to `mades`, which the caller may drop once the request passes for good.
+    ///
+    /// Reports where every rule stands, but those that wait, in the order of the charges. Shadow charges never decide and never wait.
+    /// At most [`RULES_MAX`] charges count; a checked policy has no more.
+    pub fn take<'c, 'b>(
+        self: &Arc<Self>,
+        charges: &'c [SharedCharge<'b>],
+        now: Timestamp,
+        report: &mut Report,
+        mades: &mut SharedMades<'c, 'b>,
+    ) -> SharedTaken {
+        let time = micros(now);
+        let charges = charges.get(..RULES_MAX).unwrap_or(charges);
+        let enforced = || charges.iter().filter(|charge| charge.mode == Mode::Enforced);
+        if enforced().nth(1).is_some() {
+            // One that refuses must not cost the others anything, so all are looked at first.
+            if enforced().any(|charge| !may_pass(self.look(charge, time).look)) {
+                self.refuse(charges, time, report);
+                return SharedTaken::Nothing;
+            }
+        }
+        let mut waits = ArrayVec::<&SharedCharge<'_>, RULES_MAX>::new();
+        for charge in charges {
+            let is_enforced = charge.mode == Mode::Enforced;
+            if !is_enforced {
+                // Below, once all that decide have agreed.
+                continue;
+            }
+            let met = self.spend(charge, time);
+            match met.what {
+                None if met.look == Look::Wait => waits.push(charge),
+                None => {
+                    self.undo(mades, now);
+                    report.push(charge.state(&met));
+                    self.refuse_others(charges, charge, time, report);
+                    return SharedTaken::Nothing;
+                }
+                Some(what) => {
+                    report.push(charge.state(&met));
+                    mades.push(SharedMade {
+                        charge,
+                        overflow: met.overflow,
+                        made_at: time,
+                        what,
+                    });
+                }
+            }
+        }
+        for charge in charges.iter().filter(|charge| charge.mode == Mode::Shadow) {
+            report.push(self.take_shadow(charge, time));
+        }
+        self.wait_for(&waits, time).map_or(SharedTaken::All, SharedTaken::Waits)
+    }
+
+    /// Gives back what was made a moment ago.
+    pub fn undo(&self, mades: &mut SharedMades<'_, '_>, now: Timestamp) {
+        let time = micros(now);
+        for made in mades.drain(..) {
+            self.give_back_at(&made.hold(), time);
+        }
+    }
+
+    /// Where a rule stands with a key; for a refusal, or an answer that came late. Charges nothing.
+    pub fn standing(&self, charge: &SharedCharge<'_>, now: Timestamp) -> RuleState {
+        charge.state(&self.look(charge, micros(now)))
+    }
+
+    /// Gives back a charge as if it had not been made.
+    pub fn give_back(&self, holding: &SharedHolding, now: Timestamp) {
+        self.give_back_at(holding, micros(now));
+    }
+
+    pub(super) fn give_back_at(&self, holding: &SharedHolding, time: f64) {
+        self.mend(holding, time, |lease, view| match &holding.what {
+            What::Spent(spent) => lease.unspend(view, spent, holding.cost),
+            What::Taken => {
+                // What has come back since by itself must not come back twice.
+                let refilled = (time - holding.charged_at).max(0.0) * view.plan.terms.rate();
+                lease.return_taken(view, (holding.cost - refilled).max(0.0));
+            }
+            What::Waits => {}
+        });
+    }
+
+    /// Corrects a charge to what it turned out to be: the difference is given back, less what has come back by itself since, or owed on
+    /// top.
+    pub fn settle(&self, holding: &SharedHolding, actual: Cost, now: Timestamp) {
+        let time = micros(now);
+        let actual = units(actual);
+        self.mend(holding, time, |lease, view| {
+            if actual >= holding.cost {
+                lease.owe(view, (actual - holding.cost).min(view.plan.terms.burst));
+                return;
+            }
+            let refilled = (time - holding.charged_at).max(0.0) * view.plan.terms.rate();
+            lease.return_taken(view, (holding.cost - actual - refilled).max(0.0));
+        });
+    }
+
+    fn mend(
+        &self,
+        holding: &SharedHolding,
+        time: f64,
+        mend: impl FnOnce(&mut sluicegate_core::sharing::Lease, &View<'_>),
+    ) {
+        let Some(plan) = holding.bucket.plan_of(holding.overflow) else {
+            return;
+        };
+        let view = plan.view(self.surroundings.now(holding.spot.shard, time));
+        let mut stripe = self.stripe(holding.spot.shard);
+        // One that is gone was whole, so there is nothing to give back to.
+        if let Some(place) = stripe.find(holding.spot) {
+            mend(&mut stripe.entries.at(place).lease, &view);
+            self.replan(&mut stripe, holding.spot.shard, place);
+        }
+    }
+
+    /// What a charge meets. Changes nothing but that a key which is new has an entry then.
+    fn look(&self, charge: &SharedCharge<'_>, time: f64) -> Met {
+        let cost = units(charge.cost);
+        let met = self.at_hand(charge, time, |hand, view| {
+            let lease = &hand.stripe.entries.at(hand.place).lease;
+            Met {
+                look: lease.look(view, cost),
+                outlook: lease.outlook(view),
+                overflow: hand.overflow,
+                what: None,
+            }
+        });
+        met.unwrap_or(CLOSED)
+    }
+
+    /// Charges by what the node has. A charge that has to wait, or is refused, is not made, but noted.
+    fn spend(&self, charge: &SharedCharge<'_>, time: f64) -> Met {
+        let cost = units(charge.cost);
+        let met = self.at_hand(charge, time, |hand, view| {
+            let lease = &mut hand.stripe.entries.at(hand.place).lease;
+            lease.note(view, cost);
+            let look = lease.look(view, cost);
+            let spent = (look != Look::Wait).then(|| lease.spend(view, look, cost));
+            Met {
+                look,
+                outlook: lease.outlook(view),
+                overflow: hand.overflow,
+                what: spent.filter(|_| look.passes()).map(What::Spent),
+            }
+        });
+        met.unwrap_or(CLOSED)
+    }
+
+    /// Has the store asked for what it alone can say.
+    fn wait_for(self: &Arc<Self>, charges: &[&SharedCharge<'_>], time: f64) -> Option<Box<Waiting>> {
+        if charges.is_empty() {
+            return None;
+        }
+        let mut waiting = Box::new(Waiting::new(Arc::clone(self)));
+        for charge in charges {
+            let mut promise: Option<Promise> = None;
+            let cost = units(charge.cost);
+            let waits = self.at_hand(charge, time, |hand, view| {
+                promise = Some(waiting.promise(charge.holding(hand.overflow, time, What::Waits)));
+                if hand.stripe.queue.is_full() {
+                    return false;
+                }
+                let lease = &mut hand.stripe.entries.at(hand.place).lease;
+                let _ = lease.spend(view, Look::Wait, cost);
+                if let Some(promise) = promise.take() {
+                    hand.stripe.wait(hand.place, cost, time + WAIT_US, promise);
+                }
+                true
+            });
+            if waits != Some(true) {
+                let promise = promise.unwrap_or_else(|| waiting.promise(charge.holding(false, time, What::Waits)));
+                let _ = promise.keep(Answered::Refused { retry_after: WAIT_US });
+            }
+        }
+        Some(waiting)
+    }
+
+    /// Charges a rule in shadow mode as far as it goes without a wait, and tells what it would have said.
+    fn take_shadow(&self, charge: &SharedCharge<'_>, time: f64) -> RuleState {
+        let met = self.spend(charge, time);
+        if met.look == Look::Wait {
+            // Asked for and spent on arrival, so that the count is true; what it says now is what is known now.
+            let cost = units(charge.cost);
+            let _ = self.at_hand(charge, time, |hand, view| {
+                let _ = hand.stripe.entries.at(hand.place).lease.spend(view, Look::Wait, cost);
+            });
+        }
+        charge.state(&met)
+    }
+
+    /// Reports a refused request: rules that refuse say when they would not, the others what is left.
+    fn refuse(&self, charges: &[SharedCharge<'_>], time: f64, report: &mut Report) {
+        for charge in charges {
+            let met = self.look(charge, time);
+            let refuses = !may_pass(met.look);
+            if charge.mode == Mode::Enforced && (refuses || charge.when_refused == WhenRefused::Charge) {
+                // What refuses is noted, so that the node knows what is asked for; what charges refused requests does so.
+                let _ = self.spend(charge, time);
+            }
+            report.push(charge.state(&met));
+        }
+    }
+
+    /// The same for all but one, which is reported already.
+    fn refuse_others(&self, charges: &[SharedCharge<'_>], one: &SharedCharge<'_>, time: f64, report: &mut Report) {
+        for charge in charges {
+            if !std::ptr::eq(charge, one) {
+                self.refuse(std::slice::from_ref(charge), time, report);
+            }
+        }
+    }
+
+    /// Does something with the entry of a charge; `None` if there is no room for it and the overflow is closed.
+    fn at_hand<T>(
+        &self,
+        charge: &SharedCharge<'_>,
+        time: f64,
+        act: impl FnOnce(&mut AtHand<'_>, &View<'_>) -> T,
+    ) -> Option<T> {
+        let bucket = charge.bucket;
+        let spot = Spot::of(bucket, charge.key);
+        let (mut hand, view) = if let Some(own) = self.make(bucket.plan(), spot, time, charge, false) {
+            own
+        } else {
+            bucket.count_overflow();
+            self.make(bucket.overflow()?, Spot::overflow_of(bucket), time, charge, true)?
+        };
+        let done = act(&mut hand, &view);
+        let shard = hand.shard;
+        self.replan(&mut hand.stripe, shard, hand.place);
+        Some(done)
+    }
+
+    fn make<'l, 'b>(
+        &'l self,
+        plan: &'b Plan,
+        spot: Spot,
+        time: f64,
+        charge: &SharedCharge<'b>,
+        overflow: bool,
+    ) -> Option<(AtHand<'l>, View<'b>)> {
+        let now: Now = self.surroundings.now(spot.shard, time);
+        let view = plan.view(now);
+        let mut stripe = self.stripe(spot.shard);
+        let newcomer = Newcomer {
+            spot,
+            bucket: charge.bucket,
+            overflow,
+        };
+        let name = || self.namer.name(charge.bucket, charge.key, overflow);
+        let place = stripe.find_or_make(&newcomer, &view, name)?;
+        let hand = AtHand {
+            stripe,
+            shard: spot.shard,
+            place,
+            overflow,
+        };
+        Some((hand, view))
+    }
+
+    /// Plans an entry anew after anything was done to it.
+    pub(super) fn replan(&self, stripe: &mut Stripe, shard: u8, place: u32) {
+        stripe.plan(place);
+        self.mark(shard, stripe.next_due());
+    }
+}
+
+impl SharedCharge<'_> {
+    fn state(&self, met: &Met) -> RuleState {
+        RuleState {
+            rule: self.rule,
+            mode: self.mode,
+            overflow: met.overflow,
+            remaining: whole(met.outlook.remaining),
+            reset_after: span(met.outlook.reset_after),
+            retry: match met.look {
+                Look::Never => Some(Retry::Never),
+                Look::Deny { retry_after } => Some(Retry::After(span(retry_after).max(LEAST_RETRY))),
+                _ => None,
+            },
+        }
+    }
+
+    fn holding(&self, overflow: bool, charged_at: f64, what: What) -> SharedHolding {
+        SharedHolding {
+            rule: self.rule,
+            bucket: Arc::clone(self.bucket),
+            spot: if overflow {
+                Spot::overflow_of(self.bucket)
+            } else {
+                Spot::of(self.bucket, self.key)
+            },
+            overflow,
+            cost: units(self.cost),
+            when_refused: self.when_refused,
+            charged_at,
+            what,
+        }
+    }
+}
+
+/// What a key meets that has no room, where the overflow is closed.
+const CLOSED: Met = Met {
+    look: Look::Deny {
+        retry_after: 1_000_000.0,
+    },
+    outlook: Outlook {
+        remaining: 0.0,
+        reset_after: 1_000_000.0,
+    },
+    overflow: true,
+    what: None,
+};
+
+/// A wait that is told is never nothing: a client that obeyed it would come back at once.
+const LEAST_RETRY: Duration = Duration::from_micros(1);
+
+fn may_pass(look: Look) -> bool {
+    look.passes() || look == Look::Wait
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and is not negative"
+)]
+fn whole(units: f64) -> u64 {
+    units.max(0.0) as u64
+}
+
+/// A span of microseconds; at most what a `Duration` holds, and zero for what is no number.
+pub(super) fn span(micros: f64) -> Duration {
+    Duration::try_from_secs_f64(micros.max(0.0) / 1e6).unwrap_or(Duration::from_secs(u64::from(u32::MAX)))
+}
