@@ -16,6 +16,7 @@
 //! first of January 2024, UTC, exact to 0.02 µs; a node's since whatever point it likes. Only durations and counts travel
 //! between the two. `libm` does the rest, so that every platform computes the same.
 
+pub mod excess;
 pub mod exchange;
 mod lease;
 mod outage;

@@ -1,5 +1,7 @@
 //! A policy that a program puts together: the same tree that a file becomes, without a text, and through the same checks.
 
+use std::num::NonZeroU32;
+
 use super::check;
 use super::checked::Policy;
 use super::fault::{Faults, Warning};
@@ -29,7 +31,8 @@ pub(crate) enum Value {
 pub(crate) fn read(root: Value) -> Result<(Policy, Vec<Warning>), Faults> {
     let mut findings = Findings::new("", "");
     let root = node(root, None, Step::Root, &mut findings);
-    let policy = raw::PolicyFields::read(root, &mut findings).and_then(|raw| check::policy(raw, &mut findings));
+    let policy =
+        raw::PolicyFields::read(root, &mut findings).and_then(|raw| check::policy(raw, NonZeroU32::MIN, &mut findings));
     findings.finish(policy)
 }
 

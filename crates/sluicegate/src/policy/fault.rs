@@ -203,12 +203,92 @@ fn harmless(letter: char) -> char {
 
 /// A value as a message shows it: in quotes, control bytes escaped, cut when it is long.
 pub(super) fn quoted(value: &str) -> String {
-    let mut shown: String = value.chars().take(QUOTED_MAX).flat_map(char::escape_debug).collect();
+    let mut text: String = shown(value, QUOTED_MAX).chars().flat_map(char::escape_debug).collect();
     if value.chars().nth(QUOTED_MAX).is_some() {
-        shown.push('…');
+        text.push('…');
     }
-    format!("\"{shown}\"")
+    format!("\"{text}\"")
 }
 
 /// Characters of a value that a message shows: enough to find it by.
 const QUOTED_MAX: usize = 60;
+
+/// The first `most` characters of a text, with the passwords of the URLs in it hidden.
+pub(super) fn shown(text: &str, most: usize) -> String {
+    let (head, is_whole) = match text.char_indices().nth(most + PASSWORD_MAX) {
+        Some((end, _)) => (&text[..end], false),
+        None => (text, true),
+    };
+    let mut told = String::new();
+    let mut rest = head;
+    while let Some((before, url)) = rest.split_once("://") {
+        told.push_str(before);
+        told.push_str("://");
+        let end = url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
+        let (url, after) = url.split_at(end.unwrap_or(url.len()));
+        let is_cut = end.is_none() && !is_whole;
+        match url.rsplit_once('@') {
+            Some((credentials, host)) if !is_cut => {
+                match credentials.split_once(':') {
+                    Some((username, password)) if !is_reference(password) => {
+                        told.push_str(username);
+                        told.push(':');
+                        told.push_str(HIDDEN);
+                    }
+                    _ => told.push_str(credentials),
+                }
+                told.push('@');
+                told.push_str(host);
+            }
+            None if !is_cut => told.push_str(url),
+            // Where it ends is not known, and with it where a password might.
+            _ => told.push_str(HIDDEN),
+        }
+        rest = after;
+    }
+    told.push_str(rest);
+    told.truncate(told.char_indices().nth(most).map_or(told.len(), |(end, _)| end));
+    told
+}
+
+/// Whether it says where a password is, instead of one.
+fn is_reference(password: &str) -> bool {
+    password.is_empty() || (password.starts_with("${") && password.ends_with('}'))
+}
+
+/// Stands for what is not shown.
+pub(super) const HIDDEN: &str = "***";
+
+/// Characters that are looked through for the end of a URL beyond what is shown. Longer passwords are hidden with all
+/// that is around them.
+const PASSWORD_MAX: usize = 600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_hidden_wherever_the_text_is_cut() {
+        for (text, told) in [
+            ("redis://gate:hunter2@a:6379/1", "redis://gate:***@a:6379/1"),
+            ("redis://:p@ss:w/rd@a:6379", "redis://:***@a:6379"),
+            (
+                "share: [\"redis://:x@a:1\", 'rediss://u:y@b:2']",
+                "share: [\"redis://:***@a:1\", 'rediss://u:***@b:2']",
+            ),
+            ("redis://u:${PASSWORD}@a:1", "redis://u:${PASSWORD}@a:1"),
+            ("redis://u@a:1", "redis://u@a:1"),
+            ("http://a:80/b and ://", "http://a:80/b and ://"),
+            ("10/min", "10/min"),
+        ] {
+            assert_eq!(shown(text, 100), told);
+            for most in 0..text.len() {
+                assert!(told.starts_with(&shown(text, most)), "{text} cut to {most}");
+            }
+        }
+        let long = format!("redis://u:{}@a:1", "hunter2".repeat(200));
+        for most in 0..long.len() {
+            assert!(!shown(&long, most).contains("hunter"), "cut to {most}");
+        }
+    }
+}

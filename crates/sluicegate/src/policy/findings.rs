@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::fault::{FAULTS_MAX, Fault, Faults, Warning};
+use super::fault::{FAULTS_MAX, Fault, Faults, HIDDEN, Warning, shown};
 
 /// A value with the spot it was read from.
 #[derive(Debug, Clone)]
@@ -59,6 +59,8 @@ pub(super) struct Findings<'t> {
     faults: Vec<Fault>,
     faults_omitted: usize,
     warnings: Vec<Warning>,
+    /// Where something begins that no message shows.
+    hidden: Vec<At>,
 }
 
 impl<'t> Findings<'t> {
@@ -70,6 +72,7 @@ impl<'t> Findings<'t> {
             faults: Vec::new(),
             faults_omitted: 0,
             warnings: Vec::new(),
+            hidden: Vec::new(),
         }
     }
 
@@ -132,6 +135,12 @@ impl<'t> Findings<'t> {
         self.push_warning(place.to_owned(), At::START, text.into(), remedy.into());
     }
 
+    /// Keeps the value at `spot`, and what stands behind it on its line, out of every message.
+    pub(super) fn hide(&mut self, spot: Spot) {
+        // No more than the shape has fields for secrets.
+        self.hidden.extend(self.mark(spot).map(|mark| mark.value_at));
+    }
+
     /// Whether no more faults are listed, so that looking for a remedy is wasted.
     pub(super) fn is_full(&self) -> bool {
         self.faults.len() >= FAULTS_MAX
@@ -152,6 +161,12 @@ impl<'t> Findings<'t> {
                         "the file cannot be used",
                         "this is a defect of Sluicegate; please report it",
                     );
+                }
+                for fault in &mut self.faults {
+                    for hidden in self.hidden.iter().filter(|hidden| hidden.line == fault.line) {
+                        let shown = fault.source_line.chars().take(hidden.column as usize - 1);
+                        fault.source_line = shown.chain(HIDDEN.chars()).collect();
+                    }
                 }
                 Err(Faults::new(self.faults, self.faults_omitted))
             }
@@ -228,8 +243,7 @@ impl<'t> Findings<'t> {
 
     fn source_line(&self, at: At) -> String {
         let line = self.lines.get(at.line as usize - 1);
-        line.map(|line| line.chars().take(SOURCE_LINE_MAX).collect())
-            .unwrap_or_default()
+        line.map(|line| shown(line, SOURCE_LINE_MAX)).unwrap_or_default()
     }
 }
 

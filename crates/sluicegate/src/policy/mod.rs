@@ -24,6 +24,7 @@ mod yaml;
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -54,11 +55,7 @@ impl Policy {
     ///
     /// Everything that is wrong with the text, up to [`FAULTS_MAX`].
     pub fn parse(name: &str, text: &str) -> Result<(Self, Vec<Warning>), Faults> {
-        // Editors on some systems put a byte order mark in front; it has no meaning in UTF-8.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut findings = Findings::new(name, text);
-        let policy = read(text, &mut findings);
-        findings.finish(policy)
+        parse(name, text, NonZeroU32::MIN)
     }
 
     /// Reads a policy file. Relative paths in it are taken from the folder that the file is in.
@@ -83,7 +80,16 @@ pub fn schema() -> Value {
 /// anything else by mistake can cost.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
-fn read(text: &str, findings: &mut Findings<'_>) -> Option<Policy> {
+/// Reads a policy that at least `nodes` share.
+fn parse(name: &str, text: &str, nodes: NonZeroU32) -> Result<(Policy, Vec<Warning>), Faults> {
+    // Editors on some systems put a byte order mark in front; it has no meaning in UTF-8.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut findings = Findings::new(name, text);
+    let policy = read(text, nodes, &mut findings);
+    findings.finish(policy)
+}
+
+fn read(text: &str, nodes: NonZeroU32, findings: &mut Findings<'_>) -> Option<Policy> {
     if text.len() > FILE_BYTES_MAX {
         let problem = format!("the file has more than {FILE_BYTES_MAX} bytes");
         findings.fault_at(
@@ -95,7 +101,7 @@ fn read(text: &str, findings: &mut Findings<'_>) -> Option<Policy> {
     }
     let root = yaml::read(text, findings)?;
     let raw = raw::PolicyFields::read(root, findings)?;
-    check::policy(raw, findings)
+    check::policy(raw, nodes, findings)
 }
 
 /// The file's bytes, or one more than may be used.

@@ -10,12 +10,13 @@ use http::uri::Authority;
 use ipnet::IpNet;
 
 use super::checked::{
-    Align, CostSource, Enforce, ForwardedHeader, KEY_PARTS_MAX, OnMissingKey, OnSuccess, Pointer, SettleSource,
+    Align, CostSource, Enforce, ForwardedHeader, KEY_PARTS_MAX, OnMissingKey, OnStoreLoss, OnSuccess, Pointer,
+    STORE_SERVERS_MAX, SettleSource, Sharing, StoreUrl,
 };
 use super::key::KeyItem;
 use super::scalar::{
-    AddressOrOff, AlgorithmWord, CountWord, Day, FailureSign, HostPattern, LimitText, Name, OverflowText, PathPattern,
-    Percent, Prose, Size, SizeOrUnbounded, Span, SpanOrOff, Truth, Version, Whole,
+    AddressOrOff, AlgorithmWord, CountWord, Day, FailureSign, FilePath, HostPattern, LimitText, Name, OverflowText,
+    PathPattern, Percent, Prose, Size, SizeOrUnbounded, Span, SpanOrOff, Truth, Username, Variable, Version, Whole,
 };
 use super::shape::{List, Named, OneOrMany, shape};
 
@@ -170,13 +171,16 @@ shape! {
         optional split: SplitFields,
         /// Folder for the installation secret and the snapshot, seen from the policy file's folder; left out, both end with the process.
         optional directory: PathBuf,
+        /// File of the installation secret, 64 hexadecimal digits, the same on all nodes that share limits; unless said one is made for this node alone.
+        optional secret_file: FilePath,
+        /// The same from the environment, as in `${SLUICEGATE_SECRET}`.
+        optional secret: Variable,
+        /// What limits are shared by with other nodes; left out, each node keeps limits of its own.
+        optional share: ShareFields,
         /// How often what is remembered is written to the folder, so that a restart forgets little; or `off`.
         optional snapshot_every: SpanOrOff<1_000, 3_600_000> = "10s",
         /// Most requests that wait in leaky buckets at once, over all rules; one more is refused.
         optional waiting: Whole<1, 1_000_000> = "10000",
-    }
-    not offered yet {
-        "share": "leave it out; each node keeps limits of its own",
     }
 }
 
@@ -187,7 +191,7 @@ const MEMORY_MIN: u64 = 1 << 20;
 const MEMORY_MAX: u64 = 1 << 40;
 
 shape! {
-    /// How the memory is divided, in percent; the three make 100%.
+    /// How the memory is divided, in percent; the parts make 100%.
     SplitFields {
         /// For cells of 16 bytes: token buckets, leaky buckets and permits.
         required small: Percent,
@@ -195,8 +199,49 @@ shape! {
         required wide: Percent,
         /// For the entries of sliding logs.
         required logs: Percent,
+        /// For the leases of shared limits.
+        optional leases: Percent = "0%",
     }
 }
+
+shape! {
+    /// What limits are shared by with other nodes: Redis or Valkey.
+    ShareFields short for redis {
+        /// `redis://HOST:PORT`, or a list of independent servers, each of which has a part of the keys; `rediss://` for TLS.
+        optional redis: OneOrMany<StoreUrl, 1, STORE_SERVERS_MAX>,
+        /// Some nodes of a Redis Cluster; the others are found through them.
+        optional redis_cluster: OneOrMany<StoreUrl, 1, STORE_SERVERS_MAX>,
+        /// A server with replicas that sentinels watch.
+        optional sentinel: SentinelFields,
+        /// How many nodes can see one key; as many as run unless said.
+        optional fanout: Whole<1, FANOUT_MAX>,
+        /// Whose password it is; the user `default` unless said.
+        optional username: Username,
+        /// File of the password, for all servers whose URL has none.
+        optional password_file: FilePath,
+        /// The same from the environment, as in `${REDIS_PASSWORD}`.
+        optional password: Variable,
+        /// File of the certificates (PEM) that the servers' must go back to; those that the system trusts unless said.
+        optional ca_file: FilePath,
+        /// File of the certificate (PEM) that this node shows; none unless said.
+        optional client_cert: FilePath,
+        /// File of its private key (PEM).
+        optional client_key: FilePath,
+    }
+}
+
+shape! {
+    /// A server with replicas that sentinels watch.
+    SentinelFields short for servers {
+        /// The sentinels, as `redis://HOST:PORT`.
+        required servers: OneOrMany<StoreUrl, 1, STORE_SERVERS_MAX>,
+        /// What the sentinels call the server.
+        required master: Username,
+    }
+}
+
+/// Nodes that can see one key: well above the two thousand up to which sharing was simulated.
+const FANOUT_MAX: u64 = 100_000;
 
 shape! {
     /// How the client's address is found.
@@ -297,6 +342,12 @@ shape! {
         optional enforce: Enforce = "100%",
         /// What keys that find no room share: a limit, or `closed`, which refuses them. Ten times the rule's limit unless said.
         optional overflow: OverflowText,
+        /// How the limit is shared with other nodes.
+        optional sharing: Sharing = "auto",
+        /// How many nodes can see one key; with `sharing: local`, by how many the limit is divided.
+        optional fanout: Whole<1, FANOUT_MAX>,
+        /// What is answered while the store cannot: by the node's last share, a refusal, or everything passes.
+        optional on_store_loss: OnStoreLoss = "local",
         /// What a reader should know.
         optional description: Prose,
         /// Why the limit is what it is.
@@ -307,8 +358,6 @@ shape! {
         optional review_by: Day,
     }
     not offered yet {
-        "on_store_loss": "leave it out; each node keeps limits of its own",
-        "sharing": "leave it out; each node keeps limits of its own",
         "when": "leave it out; name routes instead",
     }
     said elsewhere {

@@ -1,6 +1,7 @@
 //! A policy file as it stood at one moment.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use super::fault::{Faults, PolicyError, Warning};
@@ -69,6 +70,16 @@ impl PolicyText {
     ///
     /// Everything that is wrong with it.
     pub fn policy(&self) -> Result<(Policy, Vec<Warning>), Faults> {
+        self.policy_for(NonZeroU32::MIN)
+    }
+
+    /// The same, judged for `nodes` that share its limits: what a limit cannot mean on so many is a fault. A larger
+    /// `fanout` in the file goes before.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub fn policy_for(&self, nodes: NonZeroU32) -> Result<(Policy, Vec<Warning>), Faults> {
         let name = self.path.display().to_string();
         let is_too_long = self.bytes.len() > FILE_BYTES_MAX;
         let text = match str::from_utf8(&self.bytes) {
@@ -77,9 +88,11 @@ impl PolicyText {
             Err(_) if is_too_long => String::from_utf8_lossy(&self.bytes),
             Err(error) => return Err(bad_byte(&name, &self.bytes, error)),
         };
-        let (mut policy, warnings) = Policy::parse(&name, &text)?;
-        if let (Some(directory), Some(folder)) = (&mut policy.state.directory, self.path.parent()) {
-            *directory = folder.join(&*directory);
+        let (mut policy, warnings) = super::parse(&name, &text, nodes)?;
+        if let Some(folder) = self.path.parent() {
+            for path in policy.state.paths_mut() {
+                *path = folder.join(&*path);
+            }
         }
         Ok((policy, warnings))
     }

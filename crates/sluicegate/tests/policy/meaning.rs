@@ -1,17 +1,16 @@
 //! What the fields mean, and what is meant where they are left out.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
 use sluicegate::policy::Policy;
 use sluicegate::policy::checked::{
-    Admin, Algorithm, Align, Caps, CostSource, CostSpec, Count, Deadlines, Enforce, FailedWhen, Failures,
-    ForwardedHeader, Gateway, Identity, KeyPart, OnMissingKey, OnSuccess, Overflow, Pointer, Rule, RuleLimit,
-    SettleSource, Split, State, Step,
+    Admin, Algorithm, Align, Caps, CostSource, CostSpec, Count, Deadlines, Division, Enforce, FailedWhen, Failures,
+    ForwardedHeader, Gateway, Identity, KeyPart, OnMissingKey, OnStoreLoss, OnSuccess, Overflow, Pointer, Rule,
+    RuleLimit, SecretSource, SettleSource, Sharing, Split, State, Step, StoreAddress,
 };
-use sluicegate_state::Memory;
 
 use crate::{POLICY_DOC, examples, policy};
 
@@ -24,12 +23,14 @@ fn every_field_of_the_documented_policy_means_what_it_says() {
     assert_eq!(policy.state.snapshot_every, Some(Duration::from_secs(30)));
     assert_eq!(policy.state.waiting, 2_000);
     let split = Split {
-        small: 50,
-        wide: 40,
+        small: 40,
+        wide: 30,
         logs: 10,
+        leases: 20,
     };
     assert_eq!(policy.state.split, Some(split));
     assert_eq!(policy.state.directory.as_deref(), Some(Path::new("./state")));
+    the_documented_store_means_what_it_says(&policy.state);
     let networks: Vec<String> = policy
         .identity
         .trusted_proxies
@@ -72,6 +73,14 @@ fn every_field_of_the_documented_policy_means_what_it_says() {
         everyone.rationale.as_deref(),
         Some("the load test of October saturated at 14k/s")
     );
+    assert_eq!(
+        (everyone.sharing, everyone.fanout, everyone.on_store_loss),
+        (Sharing::Auto, NonZeroU32::new(20), OnStoreLoss::Closed)
+    );
+    assert_eq!(
+        (login.sharing, login.fanout, login.on_store_loss),
+        (Sharing::Leased, None, OnStoreLoss::Local)
+    );
     assert_eq!(everyone.owner.as_deref(), Some("platform team"));
     assert_eq!(everyone.review_by.as_deref(), Some("2027-03-01"));
     assert_eq!((per_client.routes.len(), per_client.enforce), (0, Enforce::ALL));
@@ -89,6 +98,29 @@ fn every_field_of_the_documented_policy_means_what_it_says() {
     assert_eq!(per_api_key.key, [KeyPart::Header(HeaderName::from_static("x-api-key"))]);
     assert_eq!(per_api_key.on_missing_key, OnMissingKey::Ip);
     assert_eq!(Some(per_api_key.enforce), Enforce::percent(10));
+}
+
+fn the_documented_store_means_what_it_says(state: &State) {
+    let file = |path: &str| SecretSource::File(path.into());
+    assert_eq!(state.secret, Some(file("/run/secrets/sluicegate")));
+    let share = state.share.as_ref().expect("the example shares its limits");
+    let StoreAddress::Ring(servers) = &share.store else {
+        unreachable!("independent servers")
+    };
+    let shown: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "rediss://gate@redis-a.internal:6379",
+            "rediss://gate@redis-b.internal:6379"
+        ]
+    );
+    for server in servers {
+        assert_eq!(server.credentials.password, Some(file("/run/secrets/redis")));
+    }
+    assert_eq!(share.fanout, None);
+    assert_eq!(share.tls.ca_file.as_deref(), Some(Path::new("ca.pem")));
+    assert_eq!(share.tls.client, None);
 }
 
 fn the_documented_gateway_means_what_it_says(gateway: &Gateway) {
@@ -181,6 +213,9 @@ fn the_documented_algorithms_and_costs_mean_what_they_say(rules: &[Rule]) {
         free: 10,
     };
     assert_eq!((pace.algorithm, pace.charge_refused), (queue, true));
+    // A fifth of what the file says.
+    assert_eq!(pace.limit.to_string(), "50/s burst 100");
+    assert_eq!((pace.sharing, pace.fanout), (Sharing::Local, NonZeroU32::new(5)));
     assert!(!pace.holds());
 
     assert_eq!((searches.bucket_name(), items.bucket_name()), ("reads", "reads"));
@@ -258,8 +293,13 @@ fn memory_is_divided_by_what_the_rules_need() {
         let rules = rules.collect::<Vec<_>>().concat();
         let text = format!("version: 1\nstate: {{ memory: 160MiB }}\nrules:\n{rules}");
         let policy = policy(&text);
-        let Memory { small, wide, logs } = policy.state.divide(&policy.rules);
-        assert!(small + wide + logs <= policy.state.memory);
+        let Division {
+            small,
+            wide,
+            logs,
+            leases,
+        } = policy.state.divide(&policy.rules);
+        assert!(leases == 0 && small + wide + logs <= policy.state.memory);
         [small, wide, logs].map(|bytes| bytes >> 20)
     };
     let bucket = "key: ip, limit: 1/s";
@@ -287,7 +327,7 @@ fn memory_is_divided_by_what_the_rules_need() {
     let said = policy(
         "version: 1\nstate: { memory: 100MiB, split: { small: 20%, wide: 70%, logs: 10% } }\nrules:\n  - { name: a, key: ip, limit: 1/s }\n",
     );
-    let Memory { small, wide, logs } = said.state.divide(&said.rules);
+    let Division { small, wide, logs, .. } = said.state.divide(&said.rules);
     assert_eq!([small, wide, logs].map(|bytes| (bytes + (1 << 19)) >> 20), [20, 70, 10]);
 }
 

@@ -157,6 +157,21 @@ fn difference(entry: &Entry, rule: &Rule, first: &Rule) -> Option<(&'static str,
             "`charge_refused`",
             spots.rule,
         ),
+        (
+            rule.sharing != first.sharing,
+            "`sharing`",
+            spots.sharing.unwrap_or(spots.rule),
+        ),
+        (
+            rule.fanout != first.fanout,
+            "`fanout`",
+            spots.fanout.unwrap_or(spots.rule),
+        ),
+        (
+            rule.on_store_loss != first.on_store_loss,
+            "`on_store_loss`",
+            spots.on_store_loss.unwrap_or(spots.rule),
+        ),
     ];
     differs
         .into_iter()

@@ -12,15 +12,20 @@ mod load;
 mod reach;
 mod routes;
 mod rules;
+mod share;
+mod sharing;
+mod state;
 
-use super::checked::{Admin, Identity, Needs, Policy, SNAPSHOT_EVERY, Split, State};
-use super::findings::{Findings, Located, Spot};
-use super::raw::{AdminFields, IdentityFields, PolicyFields, SplitFields, StateFields};
+use std::num::NonZeroU32;
+
+use super::checked::{Admin, Identity, Policy, State};
+use super::findings::Findings;
+use super::raw::{AdminFields, IdentityFields, PolicyFields};
 use super::shape::Field;
-use rules::Rules;
+use sharing::Store;
 
-/// Checks a whole file; `None` once a fault is noted.
-pub(super) fn policy(raw: PolicyFields, findings: &mut Findings<'_>) -> Option<Policy> {
+/// Checks a whole file, of which at least `nodes` share the limits; `None` once a fault is noted.
+pub(super) fn policy(raw: PolicyFields, nodes: NonZeroU32, findings: &mut Findings<'_>) -> Option<Policy> {
     let PolicyFields {
         version,
         gateway,
@@ -43,17 +48,23 @@ pub(super) fn policy(raw: PolicyFields, findings: &mut Findings<'_>) -> Option<P
         .as_ref()
         .and_then(|raw| raw.value.split.as_ref())
         .map(|split| split.spot);
+    let shares = state.as_ref().is_some_and(|raw| !raw.value.share.is_absent());
     let state = state
         .value()
-        .map_or_else(State::default, |raw| check_state(raw, findings));
+        .map_or_else(State::default, |raw| state::check(raw, findings));
+    let store = match &state.share {
+        Some(share) => Store::Given(share),
+        None if shares => Store::Faulty,
+        None => Store::None,
+    };
     let identity = identity
         .value()
         .map_or_else(Identity::default, |raw| check_identity(raw, findings));
 
     let routes = routes::check(routes, upstreams, gateway_is_faulty, findings);
-    let rules = rules::check(rules, &routes, findings);
+    let rules = rules::check(rules, &routes, (store, nodes), findings);
     if let Some(spot) = split_spot {
-        check_needs(&state, &rules, spot, findings);
+        state::check_needs(&state, &rules, spot, findings);
     }
     advice::give(&routes, &rules, &state, findings);
 
@@ -86,87 +97,6 @@ fn check_admin(raw: AdminFields, findings: &mut Findings<'_>) -> Admin {
         );
     }
     Admin { listen: listen.value.0 }
-}
-
-fn check_state(raw: StateFields, findings: &mut Findings<'_>) -> State {
-    let default = State::default();
-    let directory = raw.directory.value();
-    if let Field::Given(every) = &raw.snapshot_every
-        && every.value.0.is_some()
-        && directory.is_none()
-    {
-        findings.fault(
-            every.spot,
-            "there is no folder to write to",
-            "add `directory: ./state`, or remove the field",
-        );
-    }
-    let snapshot_every = match raw.snapshot_every {
-        Field::Given(every) => every.value.0,
-        Field::Absent | Field::Faulty => Some(SNAPSHOT_EVERY),
-    };
-    State {
-        // Only a 32-bit machine has less than what the file allows; the allocation then fails with a message.
-        memory: raw
-            .memory
-            .value()
-            .map_or(default.memory, |size| usize::try_from(size.0).unwrap_or(usize::MAX)),
-        split: raw.split.given().and_then(|split| check_split(split, findings)),
-        snapshot_every: snapshot_every.filter(|_| directory.is_some()),
-        directory,
-        // Whole<1, 1 000 000> fits in a word of any size.
-        waiting: raw
-            .waiting
-            .value()
-            .and_then(|waiting| usize::try_from(waiting.0).ok())
-            .unwrap_or(default.waiting),
-    }
-}
-
-fn check_split(raw: Located<SplitFields>, findings: &mut Findings<'_>) -> Option<Split> {
-    let split = Split {
-        small: raw.value.small.value()?.0,
-        wide: raw.value.wide.value()?.0,
-        logs: raw.value.logs.value()?.0,
-    };
-    let sum = u16::from(split.small) + u16::from(split.wide) + u16::from(split.logs);
-    if sum != 100 {
-        findings.fault(
-            raw.spot,
-            format!("the parts make {sum}%"),
-            "let `small`, `wide` and `logs` make 100% together",
-        );
-    }
-    Some(split)
-}
-
-/// That no kind of cell that a rule needs goes without memory.
-fn check_needs(state: &State, rules: &Rules, spot: Spot, findings: &mut Findings<'_>) {
-    let Some(split) = state.split else { return };
-    let needs = Needs::of(rules.sound());
-    for (needed, percent, name, what) in [
-        (
-            needs.small,
-            split.small,
-            "small",
-            "token buckets, leaky buckets or permits",
-        ),
-        (
-            needs.wide,
-            split.wide,
-            "wide",
-            "windows, logs, or token buckets that settle, count failures or lock",
-        ),
-        (needs.logs, split.logs, "logs", "sliding logs"),
-    ] {
-        if needed && percent == 0 {
-            findings.fault(
-                spot,
-                format!("`{name}` has no memory, and there are rules with {what}"),
-                format!("give `{name}` a share, or leave `split` out"),
-            );
-        }
-    }
 }
 
 fn check_identity(raw: IdentityFields, findings: &mut Findings<'_>) -> Identity {

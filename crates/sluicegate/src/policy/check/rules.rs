@@ -1,6 +1,7 @@
 //! Rules: that their names are their own, and that the routes they name exist.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use super::super::checked::{CostSource, Enforce, KeyPart, OnMissingKey, Overflow, Rule, SettleSource};
 use super::super::fault::quoted;
@@ -12,7 +13,8 @@ use super::super::scalar::Name;
 use super::super::shape::{Field, List, OneOrMany};
 use super::load::Load;
 use super::routes::Routes;
-use super::{buckets, costs, limits};
+use super::sharing::Store;
+use super::{buckets, costs, limits, sharing};
 
 /// The file's rules, each with its spots for advice.
 pub(super) struct Rules {
@@ -46,6 +48,9 @@ pub(super) struct Spots {
     pub(super) on_missing_key: Option<Spot>,
     pub(super) max_wait: Option<Spot>,
     pub(super) overflow: Option<Spot>,
+    pub(super) sharing: Option<Spot>,
+    pub(super) fanout: Option<Spot>,
+    pub(super) on_store_loss: Option<Spot>,
 }
 
 impl Spots {
@@ -66,6 +71,9 @@ impl Spots {
             on_missing_key: spot(&raw.on_missing_key),
             max_wait: spot(&raw.max_wait),
             overflow: spot(&raw.overflow),
+            sharing: spot(&raw.sharing),
+            fanout: spot(&raw.fanout),
+            on_store_loss: spot(&raw.on_store_loss),
         }
     }
 }
@@ -89,10 +97,11 @@ impl Rules {
     }
 }
 
-/// Checks the list.
+/// Checks the list; limits are shared by `store`, if they are, on at least `nodes`.
 pub(super) fn check<const MIN: usize, const MAX: usize>(
     raw: Field<List<RuleFields, MIN, MAX>>,
     routes: &Routes,
+    (store, nodes): (Store<'_>, NonZeroU32),
     findings: &mut Findings<'_>,
 ) -> Rules {
     let unreadable = matches!(raw, Field::Faulty);
@@ -121,17 +130,18 @@ pub(super) fn check<const MIN: usize, const MAX: usize>(
                 by_name.insert(name.value.0.clone(), spot);
             }
         }
-        let entry = check_one(value, spot, routes, findings);
+        let entry = check_one(value, spot, routes, store, findings);
         if let Some(rule) = &entry.rule {
             load.add(rule, spot, routes, findings);
         }
         rules.all.push(entry);
     }
     buckets::check(&rules.all, findings);
+    sharing::check(&rules.all, store, nodes, findings);
     rules
 }
 
-fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, findings: &mut Findings<'_>) -> Entry {
+fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, store: Store<'_>, findings: &mut Findings<'_>) -> Entry {
     let spots = Spots::of(&raw, spot);
     let key = raw.key.as_ref().map(|list| check_key(&list.value.0, findings));
     if let Some(key) = &key {
@@ -163,6 +173,18 @@ fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, findings: &mut Findin
         overflow: raw.overflow,
     };
     let kept = limits::check(limit, findings);
+    let asked = sharing::Raw {
+        sharing: raw.sharing,
+        fanout: raw.fanout,
+        on_store_loss: raw.on_store_loss,
+    };
+    let asked = sharing::read(asked, store, findings);
+    let says_burst = kept.as_ref().is_some_and(|kept| kept.says_burst);
+    // What follows is about the part of the limit that this node has.
+    let kept = match &asked {
+        Some(asked) => kept.and_then(|kept| asked.divide(kept, findings)),
+        None => kept,
+    };
     let charge = costs::Raw {
         cost: raw.cost,
         count: raw.count,
@@ -172,9 +194,8 @@ fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, findings: &mut Findin
         charge_refused: raw.charge_refused,
     };
     let charged = costs::check(charge, kept.as_ref(), key.as_deref(), findings);
-    let says_burst = kept.as_ref().is_some_and(|kept| kept.says_burst);
     let rule = (|| {
-        let (kept, charged) = (kept?, charged?);
+        let (kept, charged, asked) = (kept?, charged?, asked?);
         Some(Rule {
             name: raw.name.value()?.0,
             key: key?,
@@ -189,6 +210,9 @@ fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, findings: &mut Findin
             on_missing_key: raw.on_missing_key.value().unwrap_or(OnMissingKey::Ip),
             enforce,
             overflow: kept.overflow,
+            sharing: asked.sharing,
+            fanout: asked.fanout,
+            on_store_loss: asked.on_store_loss,
             description: raw.description.value().map(|text| text.0),
             rationale: raw.rationale.value().map(|text| text.0),
             owner: raw.owner.value().map(|text| text.0),

@@ -8,6 +8,9 @@ mod gateway;
 mod identity;
 mod route;
 mod rule;
+mod secret;
+mod share;
+mod sharing;
 mod state;
 
 pub use crate::body::Pointer;
@@ -16,10 +19,14 @@ pub use gateway::{Admin, Caps, Deadlines, Gateway, Listen, Server, Upstream};
 pub use identity::{ForwardedHeader, Identity};
 pub use route::{IMPLICIT_ROUTE, Route};
 pub use rule::{AT_ONCE_MAX, Enforce, KEY_PARTS_MAX, KeyPart, MEMBERS_MAX, OnMissingKey, Overflow, Rule, RuleLimit};
+pub use secret::SecretSource;
+pub use share::{ClientCertificate, Credentials, STORE_SERVERS_MAX, Share, StoreAddress, StoreTls, StoreUrl};
+pub use sharing::{Alone, Offered, Sharing, SharingTerms};
 pub use sluicegate_core::algorithm::{Algorithm, Align, LOG_MAX};
+pub use sluicegate_core::sharing::{Mode, OnStoreLoss};
 pub use sluicegate_state::HOLDS_MAX;
 pub(super) use state::Needs;
-pub use state::{SNAPSHOT_EVERY, Split, State};
+pub use state::{Division, SNAPSHOT_EVERY, Split, State};
 
 /// A whole policy file, checked.
 #[derive(Debug, Clone)]

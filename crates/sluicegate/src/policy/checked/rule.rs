@@ -1,12 +1,12 @@
 //! Limits, and whom they apply to.
 
 use std::fmt;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use http::HeaderName;
 use sluicegate_core::Limit;
 
-use super::{Algorithm, CostSource, CostSpec, Count, Pointer, SettleSource, Step};
+use super::{Algorithm, CostSource, CostSpec, Count, OnStoreLoss, Pointer, SettleSource, Sharing, Step};
 
 /// One limit and whom it applies to.
 #[derive(Debug, Clone)]
@@ -16,7 +16,8 @@ pub struct Rule {
     /// Parts of the key, at most [`KEY_PARTS_MAX`]; empty means one cell for all.
     pub key: Vec<KeyPart>,
     /// How much may pass: a count at once with [`Algorithm::Concurrency`], a rate with every other algorithm. A burst
-    /// other than the count stands only with the two buckets.
+    /// other than the count stands only with the two buckets. With [`Sharing::Local`] and a `fanout` it is this node's
+    /// part of what the file says.
     pub limit: RuleLimit,
     /// How the limit is kept.
     pub algorithm: Algorithm,
@@ -42,6 +43,16 @@ pub struct Rule {
     pub enforce: Enforce,
     /// What a key that finds no free cell meets; a shared cell with ten times the limit unless said.
     pub overflow: Overflow,
+    /// How the limit is shared with other nodes, as the file says it; what comes of the word is told by
+    /// [`SharingTerms`](super::SharingTerms). Other than [`Sharing::Auto`] and [`Sharing::Local`] only where there is a
+    /// store, and only what [`offered`](Self::offered) allows.
+    pub sharing: Sharing,
+    /// How many nodes can see one key, 1 to 100 000: the rule's own word, else [`Share::fanout`](super::Share::fanout).
+    /// `None` means as many as run. With [`Sharing::Local`] by how many nodes the limit has been divided; `None` then
+    /// means that each has it whole.
+    pub fanout: Option<NonZeroU32>,
+    /// What is answered while the store cannot.
+    pub on_store_loss: OnStoreLoss,
     /// What a reader should know.
     pub description: Option<String>,
     /// Why the limit is what it is; read by audits.

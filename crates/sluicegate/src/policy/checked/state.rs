@@ -4,9 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sluicegate_state::Memory;
-
-use super::{Algorithm, Rule};
+use super::{Algorithm, Offered, Rule, SecretSource, Share, Sharing};
 
 /// What the node remembers.
 #[derive(Debug, Clone)]
@@ -15,9 +13,14 @@ pub struct State {
     pub memory: usize,
     /// How the memory is divided; `None` divides it by what the rules need.
     pub split: Option<Split>,
-    /// Where the installation secret and the snapshot are kept; `None` keeps a secret for this process only, and
-    /// nothing else.
+    /// Where the snapshot is kept, and the installation secret unless [`secret`](Self::secret) says where that is; `None`
+    /// keeps nothing beyond the process.
     pub directory: Option<PathBuf>,
+    /// Where the installation secret is that was given; `None` means that one is made, and kept in the directory. Always
+    /// there beside [`share`](Self::share): only under one secret do nodes mean one key by one name.
+    pub secret: Option<SecretSource>,
+    /// What limits are shared by with other nodes; `None` leaves each node alone.
+    pub share: Option<Share>,
     /// How often what is remembered is written to the directory; `None` never writes it. 10 s unless said, where
     /// there is a directory.
     pub snapshot_every: Option<Duration>,
@@ -31,6 +34,8 @@ impl Default for State {
             memory: 256 << 20,
             split: None,
             directory: None,
+            secret: None,
+            share: None,
             snapshot_every: None,
             waiting: 10_000,
         }
@@ -40,7 +45,7 @@ impl Default for State {
 /// Between two snapshots unless said: a crash then forgets ten seconds of requests at most.
 pub const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 
-/// How the memory is divided, in percent; the three make 100.
+/// How the memory is divided, in percent; the four make 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Split {
     /// For cells of 16 bytes: token buckets, leaky buckets and permits.
@@ -49,61 +54,107 @@ pub struct Split {
     pub wide: u8,
     /// For the entries of logs.
     pub logs: u8,
+    /// For the leases of shared limits; 0 unless said.
+    pub leases: u8,
+}
+
+/// How the memory is divided, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Division {
+    /// For cells of 16 bytes: token buckets, leaky buckets and permits.
+    pub small: usize,
+    /// For cells of 32 bytes: windows, logs, and token buckets that settle, count failures or lock.
+    pub wide: usize,
+    /// For the entries of logs.
+    pub logs: usize,
+    /// For the leases of shared limits; 0 where no rule shares its limit.
+    pub leases: usize,
 }
 
 impl State {
-    /// Divides the memory between the tables: as [`State::split`] says, else by what `rules` need.
+    /// Divides the memory: as [`State::split`] says, else by what `rules` need.
     ///
-    /// In bytes, together at most [`State::memory`]. A kind that no rule needs keeps a sixty-fourth, so that a reload
-    /// can add such a rule. The others share the rest: cells of either size four parts each, the entries of logs two.
-    pub fn divide(&self, rules: &[Rule]) -> Memory {
+    /// Together at most [`State::memory`]. Where any rule shares its limit, a quarter is for leases. Of the rest a kind
+    /// that no rule needs keeps a sixty-fourth, so that a reload can add such a rule, and the others share what is left:
+    /// cells of either size four parts each, the entries of logs two.
+    pub fn divide(&self, rules: &[Rule]) -> Division {
         if let Some(split) = self.split {
             // In this order no product exceeds 64 bits: a hundredth of the memory first.
             let part = |percent: u8| self.memory / 100 * usize::from(percent);
-            return Memory {
+            return Division {
                 small: part(split.small),
                 wide: part(split.wide),
                 logs: part(split.logs),
+                leases: part(split.leases),
             };
         }
-        let needs = Needs::of(rules.iter());
+        let needs = Needs::of(rules.iter(), self.share.is_some());
+        let leases = if needs.leases { self.memory / LEASES } else { 0 };
+        let memory = self.memory - leases;
         // Where no rule needs any, the next to come most likely needs a small one.
         let parts = [(needs.small || !needs.wide, 4), (needs.wide, 4), (needs.logs, 2)];
-        let spare = self.memory / SPARE;
+        let spare = memory / SPARE;
         let unused = parts.iter().filter(|(needed, _)| !needed).count();
-        let rest = self.memory - unused * spare;
+        let rest = memory - unused * spare;
         let all: usize = parts.iter().filter(|(needed, _)| *needed).map(|(_, part)| part).sum();
         let [small, wide, logs] = parts.map(|(needed, part)| if needed { rest / all * part } else { spare });
-        Memory { small, wide, logs }
+        Division {
+            small,
+            wide,
+            logs,
+            leases,
+        }
+    }
+
+    /// Every path that the file may give relative to its own folder.
+    pub(in crate::policy) fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let own = self.secret.as_mut().and_then(SecretSource::path_mut);
+        let of_share = self.share.as_mut().map(Share::paths_mut).unwrap_or_default();
+        self.directory.iter_mut().chain(own).chain(of_share)
     }
 }
+
+/// The part of the memory that leases have where limits are shared. An entry takes about ten times a cell and is there
+/// only for keys that are busy: in 256 MiB some four hundred thousand of them, beside seven million cells.
+const LEASES: usize = 4;
 
 /// A kind of cell that no rule needs keeps this part of the memory: room for hundreds of keys in the least memory that a policy
 /// may name and for ninety thousand in 256 MiB, at a cost of three hundredths.
 const SPARE: usize = 64;
 
-/// Which kinds of cells the keys of some rules are kept in.
+/// Which kinds of memory the keys of some rules are kept in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each kind is needed or not, whatever the others are"
+)]
 pub(in crate::policy) struct Needs {
     pub(in crate::policy) small: bool,
     pub(in crate::policy) wide: bool,
     pub(in crate::policy) logs: bool,
+    pub(in crate::policy) leases: bool,
 }
 
 impl Needs {
-    pub(in crate::policy) fn of<'r>(rules: impl Iterator<Item = &'r Rule> + Clone) -> Self {
+    /// `is_shared` says whether there is a store.
+    pub(in crate::policy) fn of<'r>(rules: impl Iterator<Item = &'r Rule> + Clone, is_shared: bool) -> Self {
         // One rule that settles makes the whole bucket settle.
         let settling: HashSet<&str> = rules
             .clone()
             .filter(|rule| rule.needs_settling_cell())
             .map(Rule::bucket_name)
             .collect();
+        // And one that is each node's own the whole bucket.
+        let is_own = |rule: &&Rule| rule.sharing == Sharing::Local || matches!(rule.offered(), Offered::Local(_));
+        let own: HashSet<&str> = rules.clone().filter(is_own).map(Rule::bucket_name).collect();
         let mut needs = Self {
             small: false,
             wide: false,
             logs: false,
+            leases: false,
         };
         for rule in rules {
+            needs.leases |= is_shared && !own.contains(rule.bucket_name());
             // A rule without a key has one cell, which lies outside of the tables; the entries of its log do not.
             let keyed = !rule.key.is_empty();
             match rule.algorithm {

@@ -7,6 +7,7 @@ mod net;
 mod path;
 mod request;
 mod source;
+mod store;
 mod words;
 
 use serde_json::{Value, json};
@@ -18,16 +19,20 @@ use super::yaml::{Kind, Node};
 
 pub(super) use limit::{LimitText, OverflowText};
 pub(super) use measure::{Day, Percent, Size, SizeOrUnbounded, Span, SpanOrOff, Whole};
-pub(super) use name::{Name, Prose, read_name};
+pub(super) use name::{FilePath, Name, Prose, read_name};
 pub(super) use net::AddressOrOff;
 pub(super) use path::{HostPattern, PathPattern};
 pub(super) use source::FailureSign;
+pub(super) use store::{Username, Variable};
 pub(super) use words::{AlgorithmWord, CountWord, Truth, Version};
 
 /// A value with a grammar of its own.
 pub(super) trait Scalar: Sized {
     /// What belongs here, as a message says it.
     const EXPECTED: &'static str;
+    /// Whether a text that is no such value may be a secret, which nothing that is said of the file shows.
+    const IS_SECRET: bool = false;
+
     /// What YAML must take `text` for.
     fn kind(_text: &str) -> Kind {
         Kind::Text
@@ -72,7 +77,12 @@ impl<T: Scalar> Shape for T {
         };
         match T::parse(text) {
             Err(Wrong { problem, remedy }) => {
-                findings.fault(node.spot, format!("{} {problem}", quoted(text)), remedy);
+                if T::IS_SECRET {
+                    findings.hide(node.spot);
+                    findings.fault(node.spot, format!("what stands here {problem}"), remedy);
+                } else {
+                    findings.fault(node.spot, format!("{} {problem}", quoted(text)), remedy);
+                }
                 None
             }
             Ok(value) if *kind == T::kind(text) => Some(value),

@@ -1,4 +1,4 @@
-//! Names, texts for people, and folders.
+//! Names, texts for people, folders and files.
 
 use std::path::PathBuf;
 
@@ -73,5 +73,20 @@ impl Scalar for PathBuf {
             return wrong("is no path", "write a folder such as ./state");
         }
         Ok(Self::from(text))
+    }
+}
+
+/// A file that is read by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::policy) struct FilePath(pub(in crate::policy) PathBuf);
+
+impl Scalar for FilePath {
+    const EXPECTED: &'static str = "a file such as ./secret";
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if text.is_empty() || text.ends_with('/') || text.contains('\0') {
+            return wrong("is no file", "write a path such as ./secret");
+        }
+        Ok(Self(PathBuf::from(text)))
     }
 }

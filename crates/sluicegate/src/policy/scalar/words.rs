@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::checked::{Align, ForwardedHeader, OnMissingKey, OnSuccess};
+use super::super::checked::{Align, ForwardedHeader, OnMissingKey, OnStoreLoss, OnSuccess, Sharing};
 use super::super::nearest::nearest;
 use super::super::yaml::Kind;
 use super::{Scalar, Wrong, wrong};
@@ -147,4 +147,18 @@ words!(OnMissingKey, "ip, shared, refuse or skip", {
     "shared" => OnMissingKey::Shared,
     "refuse" => OnMissingKey::Refuse,
     "skip" => OnMissingKey::Skip,
+});
+
+words!(Sharing, "auto, exact, leased, hybrid or local", {
+    "auto" => Sharing::Auto,
+    "exact" => Sharing::Exact,
+    "leased" => Sharing::Leased,
+    "hybrid" => Sharing::Hybrid,
+    "local" => Sharing::Local,
+});
+
+words!(OnStoreLoss, "local, closed or open", {
+    "local" => OnStoreLoss::Local,
+    "closed" => OnStoreLoss::Closed,
+    "open" => OnStoreLoss::Open,
 });
