@@ -76,6 +76,18 @@ pub struct Reply {
     pub damaged: bool,
 }
 
+impl Reply {
+    /// Whether a store can have said so: numbers, and of what is granted no debt.
+    pub fn is_sane(&self) -> bool {
+        let numbers = [self.epoch, self.valid_for, self.available, self.rate, self.seen];
+        let counts = [self.taken, self.granted, self.ready_after];
+        numbers.iter().all(|value| value.is_finite())
+            && counts.iter().all(|value| value.is_finite() && *value >= 0.0)
+            && self.share > 0.0
+            && self.share <= 1.0
+    }
+}
+
 /// What the store keeps of a token bucket: 48 bytes. The default is a key never seen.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Kept {
@@ -98,13 +110,19 @@ pub struct Kept {
 /// The order of the steps is the safety of it. An epoch that dies counts as spent at the moment it died; what is outstanding
 /// blocks refill *before* a report is settled, or the refill would let the reported units through twice.
 pub fn bucket(kept: Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> (Kept, Reply, f64) {
+    bucket_under(Rules::ALL, kept, terms, ask, now)
+}
+
+/// As [`bucket`], under fewer rules: for the tests that show what each is for.
+#[doc(hidden)]
+pub fn bucket_under(rules: Rules, kept: Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> (Kept, Reply, f64) {
     let mut reply = Reply::default();
     let mut key = kept.unwrap_or_default();
     if !key.makes_sense() {
         key = Kept::default();
         reply.damaged = true;
     }
-    key.turn_epoch(terms, now);
+    key.turn_epoch(rules, terms, now);
     let latest = now + (terms.burst + terms.overdraft) * terms.interval;
     if key.tat > latest {
         // No sequence of exchanges makes this: the clock went back, or somebody wrote here. As if just used up, so that it
@@ -112,7 +130,9 @@ pub fn bucket(kept: Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> (Kept, 
         key.tat = now + terms.burst * terms.interval;
         reply.damaged = true;
     }
-    key.block_refill(terms, now);
+    if rules.floors_before_settling {
+        key.block_refill(rules, terms, now);
+    }
     if let Some(heal) = &ask.heal {
         key.tat = key.tat.max(heal.seen.min(latest));
         key.current = (key.current + heal.held).min((terms.burst - key.previous).max(key.current));
@@ -121,10 +141,11 @@ pub fn bucket(kept: Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> (Kept, 
         key.settle(settled, terms);
     }
     key.tat -= ask.refund * terms.interval;
-    key.block_refill(terms, now);
+    key.block_refill(rules, terms, now);
     key.tat += ask.pay * terms.interval;
 
     key.demand = fade(key.demand, key.demand_at, now, terms.theta) + ask.demand;
+    key.demand = key.demand.min(DEMAND_MAX);
     key.demand_at = now;
     reply.share = share(ask.own, key.demand);
     reply.rate = key.demand / terms.theta;
@@ -156,6 +177,24 @@ const SHARE_BIAS: f64 = 0.7;
 /// minutes, so that no written nonsense keeps a node's share small for long.
 pub(super) const DEMAND_MAX: f64 = 1e10;
 
+/// Which of the rules that keep the bound are in force: all of them, but in the tests that show what each is for.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Nothing comes back for units that may still be spent.
+    pub outstanding_blocks_refill: bool,
+    /// That is seen to before a report is settled, not only after.
+    pub floors_before_settling: bool,
+}
+
+impl Rules {
+    /// What the product goes by.
+    pub const ALL: Self = Self {
+        outstanding_blocks_refill: true,
+        floors_before_settling: true,
+    };
+}
+
 impl Kept {
     fn makes_sense(&self) -> bool {
         let all = [
@@ -170,7 +209,7 @@ impl Kept {
     }
 
     /// Goes on to the epoch that `now` lies in. Units of an epoch nobody reported any more count as spent when it died.
-    fn turn_epoch(&mut self, terms: &Terms, now: f64) {
+    fn turn_epoch(&mut self, rules: Rules, terms: &Terms, now: f64) {
         let ttl = terms.ttl;
         if self.epoch_ends_at > now + ttl {
             // The store's clock went back, or the limit has changed: nobody can report what is outstanding by its number any more.
@@ -180,12 +219,16 @@ impl Kept {
             return;
         }
         let ended_at = self.epoch_ends_at;
-        self.tat = self.tat.max(ended_at + (self.current + self.previous) * terms.interval);
+        if rules.outstanding_blocks_refill {
+            self.tat = self.tat.max(ended_at + (self.current + self.previous) * terms.interval);
+        }
         if now < ended_at + ttl {
             self.previous = self.current;
             self.epoch_ends_at = ended_at + ttl;
         } else {
-            self.tat = self.tat.max(ended_at + ttl + self.current * terms.interval);
+            if rules.outstanding_blocks_refill {
+                self.tat = self.tat.max(ended_at + ttl + self.current * terms.interval);
+            }
             self.previous = 0.0;
             self.epoch_ends_at = grid(now, ttl);
         }
@@ -193,8 +236,14 @@ impl Kept {
     }
 
     /// Nothing comes back for units that may still be spent.
-    fn block_refill(&mut self, terms: &Terms, now: f64) {
-        self.tat = self.tat.max(now + (self.current + self.previous) * terms.interval);
+    fn block_refill(&mut self, rules: Rules, terms: &Terms, now: f64) {
+        let outstanding = if rules.outstanding_blocks_refill {
+            // More than all there is can only be of a limit that was larger, or damage.
+            (self.current + self.previous).min(terms.burst + terms.overdraft)
+        } else {
+            0.0
+        };
+        self.tat = self.tat.max(now + outstanding * terms.interval);
     }
 
     #[expect(

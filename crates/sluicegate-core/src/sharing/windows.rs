@@ -37,6 +37,13 @@ pub fn exchange(kept: Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> (Kept
         reply.damaged = true;
     }
     key.turn(window);
+    let most = terms.burst + terms.overdraft;
+    if key.current > most || key.previous > most {
+        // A limit that was larger, or damage: as if just used up, as in a bucket.
+        key.current = key.current.min(terms.burst);
+        key.previous = key.previous.min(terms.burst);
+        reply.damaged = true;
+    }
     // The clock may have gone back before the window that is counted: then it stands at its start.
     let begins_at = key.window * terms.ttl - EPOCH_UNIX_US;
     let elapsed = (now - begins_at).max(0.0) / terms.ttl;
