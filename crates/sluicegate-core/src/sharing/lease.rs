@@ -39,9 +39,12 @@ pub struct Lease {
     next_at: f64,
     due_at: f64,
     in_flight: bool,
+    /// The most that a request cost which was refused since the last ask, though nothing said that asking is of no use.
+    refused: f64,
     outage: Option<Outage>,
-    /// Which data of the store `known` is of.
+    /// Which data of the store `known` is of, and that of the ask under way.
     generation: u64,
+    asked_generation: u64,
 }
 
 /// Units of one lease epoch.
@@ -155,8 +158,10 @@ impl Lease {
             next_at: 0.0,
             due_at: f64::INFINITY,
             in_flight: false,
+            refused: 0.0,
             outage: None,
             generation: 0,
+            asked_generation: 0,
         }
     }
 
@@ -228,11 +233,12 @@ impl Lease {
         if has_allowance && self.estimate(view) >= cost.max(ALLOWANCE_FROM * terms.burst) {
             return Look::Allowance;
         }
-        if view.mode != Mode::Hybrid && self.next_at <= now {
+        let ready_after = self.ready_after(view, cost);
+        if may_wait(view) && self.next_at <= now && ready_after <= 0.0 {
             return Look::Wait;
         }
         Look::Deny {
-            retry_after: (self.next_at - now).max(self.ready_after(view, cost)).max(1.0),
+            retry_after: (self.next_at - now).max(ready_after).max(1.0),
         }
     }
 
@@ -240,7 +246,7 @@ impl Lease {
     /// was.
     fn is_alone(&self, view: &View<'_>) -> bool {
         let is_slow =
-            view.mode != Mode::Hybrid && view.at.round_trip > WAIT_US && view.plan.on_store_loss == OnStoreLoss::Local;
+            view.mode != Mode::Hybrid && view.at.round_trip > WAIT_US && view.plan.on_store_loss != OnStoreLoss::Closed;
         view.at.is_down || is_slow || self.outage.is_some()
     }
 
@@ -301,7 +307,7 @@ impl Lease {
             Look::Wait => self.waiting += cost,
             Look::Open | Look::Deny { .. } | Look::Never => {}
         }
-        self.plan(view, look);
+        self.plan(view, look, cost);
         spent
     }
 
@@ -359,7 +365,7 @@ impl Lease {
     }
 
     /// Plans the next ask after a request.
-    fn plan(&mut self, view: &View<'_>, look: Look) {
+    fn plan(&mut self, view: &View<'_>, look: Look, cost: f64) {
         let now = view.at.time;
         match look {
             Look::Lease => {
@@ -378,7 +384,10 @@ impl Lease {
                 }
             }
             Look::Wait => self.due_by(now),
-            Look::Deny { .. } if now >= self.deny_until && !view.at.is_down => self.due_by(now.max(self.next_at)),
+            Look::Deny { .. } if now >= self.deny_until && !view.at.is_down => {
+                self.refused = self.refused.max(cost);
+                self.due_by(now.max(self.next_at));
+            }
             Look::Share | Look::Open => self.due_by(now.max(self.next_at)),
             Look::Deny { .. } | Look::Never => {}
         }
@@ -416,41 +425,27 @@ impl Lease {
         };
         self.unpaid = self.unpaid(view);
         self.unpaid_at = now;
-        let need = self.need(view);
-        let held = self.held(now);
+        ask.pay = self.unpaid + self.outage.as_mut().map_or(0.0, |outage| outage.tell(view));
+        ask.heal = self.heal(view);
         let is_idle = now - self.demand_at > IDLE_PERIODS * self.period(view);
-        let surplus = if is_idle { held } else { floor(held - need).max(0.0) };
-        let mut back = if is_idle || held > 1.5 * need + 1.0 {
-            surplus
+        let need = self.need(view);
+        if ask.heal.is_none() {
+            ask.settled = self.settle(now, need, is_idle);
         } else {
-            0.0
-        };
-        for (settled, held) in ask.settled.iter_mut().zip(&mut self.held) {
-            let units = held.at(now).min(back);
-            back -= units;
-            held.units -= units;
-            *settled = Settled {
-                epoch: held.epoch,
-                spent: core::mem::take(&mut held.spent),
-                returned: units,
-            };
+            // Not among what the store is told to be held, so not to be settled with it later either.
+            for held in &mut self.held {
+                held.spent = 0.0;
+            }
         }
         if !is_idle && view.mode != Mode::Exact && now >= self.next_at {
-            ask.want = (need - held).max(0.0);
+            ask.want = (need - self.held(now)).max(self.lacks(view)).max(0.0);
         }
-        ask.pay = self.unpaid + self.outage.as_mut().map_or(0.0, |outage| outage.tell(view));
-        if let Some(known) = self.known
-            && self.generation != view.at.generation
-        {
-            ask.heal = Some(Heal {
-                seen: known.seen,
-                seen_epoch: known.seen_epoch,
-                held: self.held(now),
-            });
-        }
+        // In hybrid mode a refusal goes by what is believed to be left, and only a reply can correct that.
+        let is_curious = self.refused > 0.0 && view.mode == Mode::Hybrid;
         let settles = ask.settled.iter().any(|settled| settled.spent + settled.returned > 0.0);
         let says_nothing = !settles && ask.pay + ask.take + ask.want + ask.refund <= 0.0 && ask.heal.is_none();
-        if says_nothing && self.outage.is_none() {
+        self.refused = 0.0;
+        if says_nothing && self.outage.is_none() && !is_curious {
             return None;
         }
         self.paying = self.unpaid;
@@ -460,13 +455,62 @@ impl Lease {
         self.refund = 0.0;
         self.demand_since = 0.0;
         self.synced_at = now;
+        self.asked_generation = view.at.generation;
         self.in_flight = true;
         Some(ask)
     }
 
+    /// What a store that holds other data than last time is told.
+    fn heal(&self, view: &View<'_>) -> Option<Heal> {
+        let known = self.known.filter(|_| self.generation != view.at.generation)?;
+        Some(Heal {
+            seen: known.seen,
+            seen_epoch: known.seen_epoch,
+            held: self.held(view.at.time),
+        })
+    }
+
+    /// Reports what was spent, and gives back what is not needed, of the older epoch first.
+    ///
+    /// Not to a store that has lost its data: it counts as outstanding what this node is telling that it holds, so that to settle more
+    /// would free units that are held. An epoch of the new data may have the number of an old one.
+    fn settle(&mut self, now: f64, need: f64, is_idle: bool) -> [Settled; 2] {
+        let held = self.held(now);
+        let mut back = if is_idle {
+            held
+        } else if held > 1.5 * need + 1.0 {
+            floor(held - need).max(0.0)
+        } else {
+            0.0
+        };
+        self.held.each_mut().map(|held| {
+            let returned = held.at(now).min(back);
+            back -= returned;
+            held.units -= returned;
+            Settled {
+                epoch: held.epoch,
+                spent: core::mem::take(&mut held.spent),
+                returned,
+            }
+        })
+    }
+
+    /// What a refused request needs that can pass only by lease, whatever is expected: one that costs more than the allowance, or
+    /// that would have waited for a quicker store.
+    fn lacks(&self, view: &View<'_>) -> f64 {
+        if self.refused > view.allowance && !may_wait(view) {
+            self.refused - self.held(view.at.time)
+        } else {
+            0.0
+        }
+    }
+
     /// The store has answered. `chance` is drawn evenly from 0 to below 1; `sent_at` is when the ask left, by the node's clock.
     pub fn apply(&mut self, view: &View<'_>, ask: &Ask, reply: &Reply, sent_at: f64, chance: f64) {
-        let terms = &view.plan.terms;
+        if !reply.is_sane() {
+            self.lost(view);
+            return;
+        }
         let now = view.at.time;
         self.in_flight = false;
         self.paying = 0.0;
@@ -478,7 +522,7 @@ impl Lease {
         if ask.heal.is_some() {
             self.relabel(reply.epoch, now);
         }
-        self.generation = view.at.generation;
+        self.generation = self.asked_generation;
         let valid_for = reply.valid_for * (1.0 - GUARD_SHARE) - GUARD_US;
         self.receive(reply.epoch, reply.granted, sent_at + valid_for);
         self.known = Some(Known {
@@ -489,30 +533,44 @@ impl Lease {
             seen_epoch: reply.epoch,
             at: now,
         });
+        self.pace(view, ask, reply, chance);
+        self.plan_after(view);
+    }
+
+    /// When asking is of use again, and until when requests are refused without it.
+    fn pace(&mut self, view: &View<'_>, ask: &Ask, reply: &Reply, chance: f64) {
+        let terms = view.terms();
+        let now = view.at.time;
         self.next_at = now;
         self.deny_until = now;
+        // No debt lasts longer.
+        let ready_after = reply.ready_after.min((terms.burst + terms.overdraft) * terms.interval);
         if view.mode == Mode::Exact {
-            if reply.available < 1.0 {
-                self.next_at = now + reply.ready_after;
-                self.deny_until = self.next_at;
-            }
-        } else {
-            let is_throttled =
-                reply.available < 1.0 || (reply.granted < ask.want / 2.0 && reply.available < terms.burst / 4.0);
-            if is_throttled {
-                let rate = terms.rate();
-                let paced = (0.4 / (reply.share * rate))
-                    .min(2.0 * view.nodes / rate)
-                    .min(PACED_MAX_US);
-                // Spread, so that nodes that were refused together do not come back together.
-                let spread = 0.75 + 0.5 * chance;
-                self.next_at = now + (paced.max(view.plan.period() / 2.0) * spread).max(reply.ready_after);
-                if reply.granted < 1.0 {
-                    self.deny_until = self.next_at;
-                }
-            }
+            self.next_at = now + ready_after;
+            self.deny_until = self.next_at;
+            return;
         }
-        if self.waiting > 0.0 {
+        let is_meagre = reply.granted < ask.want / 2.0 && reply.available < terms.burst / 4.0;
+        if reply.available >= 1.0 && !is_meagre {
+            return;
+        }
+        let rate = terms.rate();
+        let paced = (0.4 / (reply.share * rate))
+            .min(2.0 * view.nodes / rate)
+            .min(PACED_MAX_US);
+        // Spread, so that nodes that were refused together do not come back together.
+        let spread = 0.75 + 0.5 * chance;
+        self.next_at = now + (paced.max(view.plan.period() / 2.0) * spread).max(ready_after);
+        if reply.granted < 1.0 {
+            self.deny_until = self.next_at;
+        }
+    }
+
+    /// Plans the next ask after a reply. What was planned while it was under way went by what was known before.
+    fn plan_after(&mut self, view: &View<'_>) {
+        let now = view.at.time;
+        self.due_at = self.due_at.max(self.next_at);
+        if self.waiting > 0.0 || (self.unpaid > 0.0 && !self.is_silent(view)) {
             self.due_by(now);
         }
         if self.held.iter().any(|held| held.at(now) + held.spent > 0.0) {
@@ -520,8 +578,9 @@ impl Lease {
         }
     }
 
-    /// Nothing was sent: all of it is said again.
+    /// Nothing was done: all of it is said again, and requests that the ask was for wait on.
     pub fn unsent(&mut self, view: &View<'_>, ask: &Ask) {
+        self.waiting += self.taking;
         self.fail(view);
         for settled in &ask.settled {
             for held in &mut self.held {
@@ -533,8 +592,11 @@ impl Lease {
             }
         }
         self.demand_since += ask.demand;
-        self.refund = ask.refund;
+        self.refund = self.refund(view) + ask.refund;
         self.refund_at = view.at.time;
+        if ask.refund > 0.0 {
+            self.due_by(view.at.time + RETRY_US);
+        }
     }
 
     /// Nobody knows whether it was done. What was let through is reported again; what was spent or given back never is: the store
@@ -578,6 +640,8 @@ impl Lease {
     /// What is held belongs to the store's new data now, which was told of it.
     fn relabel(&mut self, epoch: f64, now: f64) {
         let units = self.held(now);
+        // Since the ask, which told of them as held.
+        let spent = self.held.iter().map(|held| held.spent).sum();
         let ends = |held: &Held| {
             if held.at(now) > 0.0 {
                 held.expires_at
@@ -591,7 +655,7 @@ impl Lease {
             Held {
                 epoch,
                 units,
-                spent: 0.0,
+                spent,
                 expires_at: if units > 0.0 { expires_at } else { 0.0 },
             },
         ];
@@ -615,7 +679,7 @@ impl Lease {
         if self.demand_since < seen {
             return smooth;
         }
-        let span = (view.at.time - self.synced_at).max(1.0);
+        let span = (view.at.time - self.synced_at).max(LINGER_US);
         smooth.max(self.demand_since / span)
     }
 
@@ -708,6 +772,15 @@ const RETRY_US: f64 = 50_000.0;
 /// How long the store's last word is taken for more than a start: three times the limit's own time, at least three seconds.
 fn fresh_for(view: &View<'_>) -> f64 {
     3.0 * view.plan.terms.whole().max(1_000_000.0)
+}
+
+/// Whether requests wait for the store. Where it is too slow for that and yet must be asked, leases are fetched ahead.
+fn may_wait(view: &View<'_>) -> bool {
+    match view.mode {
+        Mode::Exact => true,
+        Mode::Leased => view.at.round_trip <= WAIT_US,
+        Mode::Hybrid => false,
+    }
 }
 
 /// An average after a span; most spans are far below theta, and the first terms of the series are exact to 10⁻⁷ there.
