@@ -578,9 +578,8 @@ impl Lease {
         }
     }
 
-    /// Nothing was done: all of it is said again, and requests that the ask was for wait on.
+    /// Nothing was done: all of it is said again. For requests that wait on, [`Lease::spend`] has to be told so again.
     pub fn unsent(&mut self, view: &View<'_>, ask: &Ask) {
-        self.waiting += self.taking;
         self.fail(view);
         for settled in &ask.settled {
             for held in &mut self.held {
