@@ -53,6 +53,8 @@ pub mod policy;
 mod request;
 mod route;
 pub mod secret;
+#[cfg(feature = "sharing")]
+mod sharing;
 mod told;
 
 pub use limiter::{
@@ -63,6 +65,8 @@ pub use limiter::{
 pub use policy::checked::{Algorithm, Align, OnSuccess};
 pub use request::{Request, canonical_host};
 pub use route::{PathConflict, RouteId};
+#[cfg(feature = "sharing")]
+pub use sharing::{ShareError, Sharer};
 pub use sluicegate_core::{Cost, Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
 pub use sluicegate_state::snapshot::{Durability, ReadError, WriteError, Written};
 pub use sluicegate_state::{AnyClock, Clock, ManualClock, SystemClock};

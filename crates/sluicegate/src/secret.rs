@@ -97,6 +97,17 @@ pub(crate) fn fingerprint(secret: &Secret) -> Fingerprint {
     Fingerprint(fingerprint)
 }
 
+/// The key under which keys are named in a store: derived under a context of its own, so that nothing about the table's hashes follows
+/// from what stands there. Nodes find each other's keys by it; a change of the context is an amnesty.
+pub(crate) fn store_key(secret: &Secret) -> [u8; 32] {
+    blake3::derive_key("sluicegate store key 1", secret.expose())
+}
+
+/// A number for this node, from 1 to below 2⁵³. Without randomness, which secrets would need more, all nodes would have the same.
+pub(crate) fn node_number() -> u64 {
+    (getrandom::u64().unwrap_or_default() >> 11).max(1)
+}
+
 fn read(path: &Path) -> Result<Secret, SecretError> {
     let error = |source| SecretError::Io {
         path: path.to_owned(),

@@ -364,6 +364,16 @@ impl Lease {
         }
     }
 
+    /// This node leaves: what it holds goes back with the next ask, which is due at once, and nothing is wanted any more.
+    pub fn retire(&mut self, now: f64) {
+        self.demand = 0.0;
+        self.demand_since = 0.0;
+        self.demand_at = f64::MIN;
+        if self.known.is_some() || self.unpaid > 0.0 {
+            self.due_at = now;
+        }
+    }
+
     /// Plans the next ask after a request.
     fn plan(&mut self, view: &View<'_>, look: Look, cost: f64) {
         let now = view.at.time;

@@ -1,14 +1,14 @@
 //! The driver's side: what is due goes out in calls, and what comes back goes to its entries and to whoever waits.
 
 use sluicegate_core::Timestamp;
-use sluicegate_core::sharing::{Ask, Look, OnStoreLoss, Reply, View};
+use sluicegate_core::sharing::{Ask, Lease, Look, OnStoreLoss, Reply, View};
 
 use super::entries::Stripe;
 use super::take::What;
 use super::waiting::Answered;
 use super::wheel::{NONE, tick};
-use super::{Leases, micros};
-use crate::atomics::{Ordering, lock};
+use super::{LANES_MAX, Leases, micros};
+use crate::atomics::Ordering;
 use crate::store::{Answer, Call, ITEMS_MAX, Item, Lane, Question, SHARDS, StoreGeneration, StoreKey};
 
 /// Most keys that one call collects.
@@ -68,8 +68,10 @@ impl Default for Batch {
 pub enum Ended<'a> {
     /// By an answer for each item.
     Answered(&'a [Answer]),
-    /// Nothing was done: all of it may be said again.
+    /// Nothing was done: all of it may be said again, in a while.
     Undone,
+    /// Nothing was done, since the store holds other data: all of it is said again at once, with what the node remembers.
+    Changed,
     /// Nobody knows whether it was done.
     Unknown,
 }
@@ -157,6 +159,10 @@ impl Leases {
                     _ => stripe.fail(*place, &view, None),
                 },
                 Ended::Undone => stripe.fail(*place, &view, Some(ask)),
+                Ended::Changed => {
+                    stripe.fail(*place, &view, Some(ask));
+                    stripe.entries.at(*place).lease.wake(time);
+                }
                 Ended::Unknown => stripe.fail(*place, &view, None),
             }
             self.replan(stripe, shard, *place);
@@ -192,6 +198,19 @@ impl Leases {
         }
     }
 
+    /// The lanes in which something is due.
+    pub fn due_lanes(&self, now: Timestamp) -> impl Iterator<Item = Lane> + use<> {
+        let tick = tick(micros(now));
+        let mut is_due = [false; LANES_MAX];
+        for shard in 0..=u8::MAX {
+            if self.due(shard) <= tick {
+                is_due[usize::from(self.surroundings.lane(shard).0) % LANES_MAX] = true;
+            }
+        }
+        let lanes = (0u16..).map(Lane).zip(is_due);
+        lanes.filter(|(_, is_due)| *is_due).map(|(lane, _)| lane)
+    }
+
     fn due(&self, shard: u8) -> u64 {
         self.stripes[usize::from(shard)].due.load(Ordering::SeqCst)
     }
@@ -216,12 +235,26 @@ impl Leases {
     /// the same in the same moment.
     pub fn wake(&self, lane: Lane, now: Timestamp) {
         let time = micros(now);
+        self.rouse(lane, |lease, chance| lease.wake(time + chance * WAKE_WITHIN_US));
+    }
+
+    /// This node leaves: what it holds in a lane goes back with the next calls.
+    pub fn retire(&self, lane: Lane, now: Timestamp) {
+        let time = micros(now);
+        self.rouse(lane, |lease, _| lease.retire(time));
+    }
+
+    fn rouse(&self, lane: Lane, mut rouse: impl FnMut(&mut Lease, f64)) {
         for shard in 0..=u8::MAX {
             if self.surroundings.lane(shard) != lane {
                 continue;
             }
-            let mut stripe = lock(&self.stripes[usize::from(shard)].stripe);
-            stripe.wake(time);
+            let mut stripe = self.stripe(shard);
+            for place in 0..stripe.entries.count() {
+                let chance = stripe.chance();
+                rouse(&mut stripe.entries.at(place).lease, chance);
+                stripe.plan(place);
+            }
             self.mark(shard, stripe.next_due());
         }
     }
@@ -297,15 +330,6 @@ impl Stripe {
             index = waiter.next;
         }
         units
-    }
-
-    /// Has every entry that holds or owes something speak with the store, within the next tenth of a second.
-    fn wake(&mut self, time: f64) {
-        for place in 0..u32::try_from(self.owned()).unwrap_or(u32::MAX) {
-            let spread = self.chance() * WAKE_WITHIN_US;
-            self.entries.at(place).lease.wake(time + spread);
-            self.plan(place);
-        }
     }
 }
 

@@ -174,6 +174,11 @@ impl Stripe {
 }
 
 impl Entries {
+    /// How many there are, at the places from 0.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(NONE)
+    }
+
     /// The entry at a place that the stripe has handed out.
     pub(super) fn at(&mut self, place: u32) -> &mut Entry {
         &mut self.0[place as usize]

@@ -29,7 +29,7 @@ use sluicegate_core::{KeyHash, Timestamp};
 pub use alarm::Due;
 pub use batch::{Batch, COLLECT_MAX, Ended};
 pub use bucket::{SharedBucket, SharedBucketSpec};
-pub use surroundings::{LaneFacts, Surroundings};
+pub use surroundings::{LANES_MAX, LaneFacts, Surroundings};
 pub use take::{SharedCharge, SharedHolding, SharedHoldings, SharedMade, SharedMades, SharedTaken};
 pub use waiting::{WAITERS_MAX, Waited, Waiting};
 

@@ -14,7 +14,12 @@ pub struct Surroundings {
     /// The lane of each shard, of 256.
     lane_of: Box<[AtomicU64]>,
     nodes: AtomicU64,
+    /// One while the store is shared with nodes of another secret.
+    is_foreign: AtomicU64,
 }
+
+/// Most lanes of one store.
+pub const LANES_MAX: usize = SHARDS;
 
 #[derive(Debug)]
 #[repr(align(64))]
@@ -58,6 +63,7 @@ impl Surroundings {
                 .collect(),
             lane_of: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
             nodes: AtomicU64::new(1.0f64.to_bits()),
+            is_foreign: AtomicU64::new(0),
         }
     }
 
@@ -124,6 +130,16 @@ impl Surroundings {
         self.nodes.store(next.to_bits(), Ordering::Relaxed);
     }
 
+    /// Whether the store is shared with nodes of another secret: then its keys are others', and the node goes on alone.
+    pub fn is_foreign(&self) -> bool {
+        self.is_foreign.load(Ordering::Relaxed) != 0
+    }
+
+    /// What the last heartbeat says of that.
+    pub fn set_foreign(&self, is_foreign: bool) {
+        self.is_foreign.store(u64::from(is_foreign), Ordering::Relaxed);
+    }
+
     /// What a decision about a key of `shard` goes by.
     pub(super) fn now(&self, shard: u8, time: f64) -> Now {
         let facts = self.facts(self.lane(shard));
@@ -131,7 +147,7 @@ impl Surroundings {
             time,
             round_trip: facts.round_trip,
             nodes: self.nodes(),
-            is_down: facts.is_down,
+            is_down: facts.is_down || self.is_foreign(),
             generation: facts.generation.map_or(0, |generation| generation.0),
         }
     }

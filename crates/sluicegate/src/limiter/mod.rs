@@ -40,6 +40,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 use sluicegate_core::{RULES_MAX, Report, Retry, Secret};
+use sluicegate_state::leases::Leases;
 use sluicegate_state::{AnyClock, BUCKETS_MAX, HOLDS_MAX, Memory, Table, TableError};
 
 use crate::address;
@@ -47,8 +48,9 @@ use crate::body::TooManyPointers;
 use crate::policy::checked::Policy;
 use crate::request::Request;
 use crate::route::{PathConflict, RouteId};
+use crate::secret;
 use crate::told::{Refusal, Refused, Wire};
-use shared::Shared;
+pub(crate) use shared::Shared;
 use told::Recent;
 
 pub use admitted::Admitted;
@@ -73,7 +75,7 @@ pub use snapshot::{Change, Restored};
 /// can be wrong with a policy was found when it was read.
 #[derive(Debug)]
 pub struct Limiter {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     engine: ArcSwap<Engine>,
     recent: ArcSwap<Recent>,
     /// One policy at a time is put in force.
@@ -127,7 +129,12 @@ impl Limiter {
             wide: split.wide,
             logs: split.logs,
         };
-        let shared = Arc::new(Shared::new(Table::new(memory)?, clock.into(), secret));
+        let clock = clock.into();
+        let leases = policy.state.share.is_some().then(|| {
+            let (key, seed) = (secret::store_key(secret), secret::node_number());
+            Arc::new(Leases::new(split.leases, key, clock.clone(), seed))
+        });
+        let shared = Arc::new(Shared::new(Table::new(memory)?, leases, clock, secret));
         let engine = Arc::new(Engine::new(policy, Arc::clone(&shared), 1)?);
         let mut recent = Recent::default();
         recent.add(Arc::clone(&engine.told));

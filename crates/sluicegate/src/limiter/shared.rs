@@ -1,8 +1,10 @@
 //! What outlives a policy: the memory of keys, the clock, the secret, and what requests hold.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sluicegate_core::{KeyHasher, Secret, Timestamp};
+use sluicegate_state::leases::Leases;
 use sluicegate_state::snapshot::Fingerprint;
 use sluicegate_state::{AnyClock, Clock as _, Holding, Table};
 
@@ -13,10 +15,12 @@ use crate::secret;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) table: Table,
+    /// What is held of limits that other nodes hold too; `None` where there is no store to share them by.
+    pub(crate) leases: Option<Arc<Leases>>,
     pub(crate) clock: AnyClock,
     pub(crate) hasher: KeyHasher,
     /// The secret's, for what is written under it.
-    pub(super) fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     /// Requests that wait in queues.
     waiting: AtomicUsize,
     /// Reservations that are found again by an id.
@@ -24,9 +28,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(table: Table, clock: AnyClock, secret: &Secret) -> Self {
+    pub(super) fn new(table: Table, leases: Option<Arc<Leases>>, clock: AnyClock, secret: &Secret) -> Self {
         Self {
             table,
+            leases,
             clock,
             hasher: KeyHasher::new(secret),
             fingerprint: secret::fingerprint(secret),

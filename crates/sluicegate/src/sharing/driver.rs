@@ -1,0 +1,309 @@
+//! The loop that speaks with the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_core::Timestamp;
+use sluicegate_state::Clock as _;
+use sluicegate_state::leases::{Batch, Ended, LANES_MAX, Leases};
+use sluicegate_state::store::{
+    Call, Exchanged, HEARTBEAT_EVERY, Heartbeat, Lane, Presence, Store, StoreError, StoreGeneration,
+};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::pace::Pace;
+
+/// Calls of one lane that may be under way at once: one is answered while the next is on its way, and one more is being made. A key is in
+/// one call at a time, so more of them would only queue in the store.
+const IN_FLIGHT_MAX: usize = 3;
+
+/// How often a lane that does not answer is asked whether it does: the store's client has a breaker of its own, so most of these
+/// cost nothing.
+const PROBE_EVERY: Duration = Duration::from_millis(100);
+
+/// The longest that a lane with something due rests while it may not call: a fraction of the shortest wait of a request.
+const REST: Duration = Duration::from_micros(500);
+
+/// The longest that the loop sleeps where nothing is due.
+const SLEEP_MAX: Duration = Duration::from_millis(250);
+
+/// How long giving everything back at the end may take.
+const FAREWELL: Duration = Duration::from_millis(250);
+
+/// One limiter's side of the conversation.
+pub(super) struct Driver<S> {
+    leases: Arc<Leases>,
+    store: S,
+    presence: Presence,
+    lanes: Vec<LaneState>,
+    calls: JoinSet<Finished>,
+    spare: Vec<Batch>,
+    /// When the next heartbeat is due.
+    beats_at: Timestamp,
+    is_beating: bool,
+    /// Nobody with another secret may be counted with us: until the store agrees, it is not ours.
+    is_foreign: bool,
+}
+
+#[derive(Clone, Copy)]
+struct LaneState {
+    pace: Pace,
+    in_flight: usize,
+    probes_at: Timestamp,
+    is_probing: bool,
+}
+
+/// What has come back.
+enum Finished {
+    Call {
+        batch: Batch,
+        result: Result<Exchanged, StoreError>,
+        sent_at: Timestamp,
+    },
+    Probe {
+        lane: Lane,
+        result: Result<Exchanged, StoreError>,
+        sent_at: Timestamp,
+    },
+    Heartbeat(Result<Heartbeat, StoreError>),
+}
+
+impl<S: Store> Driver<S> {
+    pub(super) fn new(leases: Arc<Leases>, store: S, presence: Presence) -> Self {
+        let lanes = usize::from(store.lanes()).clamp(1, LANES_MAX);
+        let now = leases.clock().now();
+        leases.surroundings().lay_out(|shard| store.lane(shard));
+        Self {
+            leases,
+            store,
+            presence,
+            lanes: vec![
+                LaneState {
+                    pace: Pace::new(),
+                    in_flight: 0,
+                    probes_at: now,
+                    is_probing: false,
+                };
+                lanes
+            ],
+            calls: JoinSet::new(),
+            spare: Vec::new(),
+            beats_at: now,
+            is_beating: false,
+            is_foreign: false,
+        }
+    }
+
+    /// Speaks with the store until `stopped` ends, then gives everything back.
+    pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        loop {
+            let rest = self.act();
+            let leases = Arc::clone(&self.leases);
+            let until = micros(leases.clock().now().saturating_add(rest));
+            tokio::select! {
+                biased;
+                _ = &mut stopped => break,
+                Some(finished) = self.calls.join_next() => {
+                    // A call that panicked is one that nobody hears of; its keys stay as if it were under way, which is safe.
+                    if let Ok(finished) = finished {
+                        self.finish(finished);
+                    }
+                }
+                () = sleep(rest) => {}
+                () = leases.due_before(until) => {}
+            }
+        }
+        self.say_farewell().await;
+    }
+
+    /// Does all that is due, and says how long nothing will be.
+    fn act(&mut self) -> Duration {
+        let now = self.leases.clock().now();
+        self.leases.expire(now);
+        self.beat(now);
+        let mut rest = SLEEP_MAX.min(self.beats_at.saturating_since(now)).max(REST);
+        for index in 0..self.lanes.len() {
+            let lane = Lane(u16::try_from(index).unwrap_or_default());
+            if self.is_away(lane) {
+                rest = rest.min(self.probe(lane, now));
+            }
+        }
+        let mut is_held_up = false;
+        for lane in self.leases.due_lanes(now) {
+            if self.is_away(lane) || !self.call(lane, now) {
+                is_held_up = true;
+            }
+        }
+        if is_held_up {
+            return REST;
+        }
+        let next = self.leases.next_due() - micros(now);
+        let next = if next.is_finite() {
+            Duration::from_micros(whole(next))
+        } else {
+            SLEEP_MAX
+        };
+        rest.min(next)
+    }
+
+    fn is_away(&self, lane: Lane) -> bool {
+        self.is_foreign || self.leases.surroundings().facts(lane).is_down
+    }
+
+    /// Makes the calls of a lane that may be made now. `false` if something is left to be asked.
+    fn call(&mut self, lane: Lane, now: Timestamp) -> bool {
+        let nodes = self.leases.surroundings().nodes();
+        let Some(state) = self.lanes.get_mut(usize::from(lane.0)) else {
+            return true;
+        };
+        loop {
+            if state.in_flight >= IN_FLIGHT_MAX || !state.pace.take(micros(now), nodes) {
+                return false;
+            }
+            let mut batch = self.spare.pop().unwrap_or_default();
+            if self.leases.collect(lane, now, &mut batch) == 0 {
+                state.pace.give_back();
+                self.spare.push(batch);
+                return true;
+            }
+            state.in_flight += 1;
+            let store = self.store.clone();
+            self.calls.spawn(async move {
+                let result = store.exchange(batch.call()).await;
+                Finished::Call {
+                    batch,
+                    result,
+                    sent_at: now,
+                }
+            });
+        }
+    }
+
+    /// Asks a lane that is away whether it is back; says when it will be asked again.
+    fn probe(&mut self, lane: Lane, now: Timestamp) -> Duration {
+        let Some(state) = self.lanes.get_mut(usize::from(lane.0)) else {
+            return SLEEP_MAX;
+        };
+        if state.is_probing || now < state.probes_at {
+            return state.probes_at.saturating_since(now).max(REST);
+        }
+        state.is_probing = true;
+        state.probes_at = now.saturating_add(PROBE_EVERY);
+        let store = self.store.clone();
+        self.calls.spawn(async move {
+            let call = Call {
+                lane,
+                generation: None,
+                items: &[],
+            };
+            let result = store.exchange(call).await;
+            Finished::Probe {
+                lane,
+                result,
+                sent_at: now,
+            }
+        });
+        PROBE_EVERY
+    }
+
+    fn beat(&mut self, now: Timestamp) {
+        if self.is_beating || now < self.beats_at {
+            return;
+        }
+        self.is_beating = true;
+        self.beats_at = now.saturating_add(HEARTBEAT_EVERY);
+        let (store, presence) = (self.store.clone(), self.presence);
+        self.calls
+            .spawn(async move { Finished::Heartbeat(store.heartbeat(presence).await) });
+    }
+
+    fn finish(&mut self, finished: Finished) {
+        let now = self.leases.clock().now();
+        match finished {
+            Finished::Call {
+                mut batch,
+                result,
+                sent_at,
+            } => {
+                let lane = batch.call().lane;
+                if let Some(state) = self.lanes.get_mut(usize::from(lane.0)) {
+                    state.in_flight -= 1;
+                }
+                self.learn(lane, &result, sent_at, now);
+                let ended = match &result {
+                    Ok(Exchanged::Done { answers, .. }) => Ended::Answered(answers),
+                    Ok(Exchanged::Changed { .. }) => Ended::Changed,
+                    Err(error) if error.is_undone() => Ended::Undone,
+                    Err(_) => Ended::Unknown,
+                };
+                self.leases.complete(&mut batch, ended, now);
+                self.spare.push(batch);
+            }
+            Finished::Probe { lane, result, sent_at } => {
+                if let Some(state) = self.lanes.get_mut(usize::from(lane.0)) {
+                    state.is_probing = false;
+                }
+                self.learn(lane, &result, sent_at, now);
+            }
+            Finished::Heartbeat(result) => {
+                self.is_beating = false;
+                if let Ok(heartbeat) = result {
+                    self.leases.surroundings().count_nodes(heartbeat.nodes);
+                    self.leases.surroundings().set_foreign(!heartbeat.same_secret);
+                    self.is_foreign = !heartbeat.same_secret;
+                }
+            }
+        }
+    }
+
+    /// Learns from an answer, or from there being none, how the lane does.
+    fn learn(&mut self, lane: Lane, result: &Result<Exchanged, StoreError>, sent_at: Timestamp, now: Timestamp) {
+        let surroundings = self.leases.surroundings();
+        let generation: StoreGeneration = match result {
+            Ok(Exchanged::Done { generation, .. } | Exchanged::Changed { generation }) => *generation,
+            Err(_) => {
+                surroundings.lost(lane);
+                return;
+            }
+        };
+        let round_trip = micros(now) - micros(sent_at);
+        if surroundings.answered(lane, round_trip, generation) && !self.is_foreign {
+            self.leases.wake(lane, now);
+        }
+    }
+
+    /// Gives back what this node holds, as far as the store takes it in time.
+    async fn say_farewell(mut self) {
+        let now = self.leases.clock().now();
+        for lane in 0..self.lanes.len() {
+            self.leases.retire(Lane(u16::try_from(lane).unwrap_or_default()), now);
+        }
+        let give_back = async {
+            loop {
+                let _ = self.act();
+                match self.calls.join_next().await {
+                    Some(Ok(finished)) => self.finish(finished),
+                    Some(Err(_)) => {}
+                    None => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, give_back).await;
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "2⁵³ µs are 285 years")]
+fn micros(time: Timestamp) -> f64 {
+    (time.as_nanos() / 1_000) as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and is not negative"
+)]
+fn whole(micros: f64) -> u64 {
+    micros.max(0.0) as u64
+}
