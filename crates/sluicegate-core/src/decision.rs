@@ -4,6 +4,8 @@ use core::time::Duration;
 
 use arrayvec::ArrayVec;
 
+use crate::algorithm::Answer;
+
 /// Most rules that may match one request. A policy that could exceed it is refused when it is loaded.
 pub const RULES_MAX: usize = 16;
 
@@ -41,7 +43,7 @@ pub enum Decision<A> {
         reason: Reason,
         /// When the same request may pass.
         retry: Retry,
-        /// Where each rule stands; those that refuse carry a [`RuleState::retry`].
+        /// Where each rule stands; those that refuse have a [`RuleState::retry`].
         report: Report,
     },
 }
@@ -121,33 +123,110 @@ pub enum Mode {
 }
 
 /// Where one rule stands with this request's client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// 32 bytes, so that a report with [`RULES_MAX`] of them is cheap to hand on: spans are kept in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RuleState {
+    /// Whole units left now.
+    pub remaining: u64,
+    reset_nanos: u64,
+    /// Or [`PASSES`], or [`NEVER`].
+    retry_nanos: u64,
     /// Which rule.
     pub rule: RuleId,
     /// Whether its refusal counts.
     pub mode: Mode,
     /// Whether the key found no free cell and drew from the rule's shared overflow.
     pub overflow: bool,
-    /// Whole units left now.
-    pub remaining: u64,
-    /// Until the limit is whole again, with no further requests; zero when it is.
-    pub reset_after: Duration,
-    /// `None` if the rule lets the request pass, else when it would.
-    pub retry: Option<Retry>,
 }
 
+/// What stands for a retry where the rule lets the request pass.
+const PASSES: u64 = u64::MAX;
+
+/// What stands for [`Retry::Never`].
+const NEVER: u64 = u64::MAX - 1;
+
+/// The longest span that is kept: 584 years, and all that are longer, which nobody outlives.
+const LONGEST: u64 = u64::MAX - 2;
+
 impl RuleState {
+    /// What a rule said, of the key's own cell.
+    #[inline]
+    pub const fn new(rule: RuleId, mode: Mode, answer: &Answer) -> Self {
+        Self {
+            remaining: answer.remaining,
+            reset_nanos: to_nanos(answer.reset_after),
+            retry_nanos: match answer.retry {
+                None => PASSES,
+                Some(Retry::Never) => NEVER,
+                Some(Retry::After(wait)) => to_nanos(wait),
+            },
+            rule,
+            mode,
+            overflow: false,
+        }
+    }
+
+    /// Until the limit is whole again, with no further requests; zero when it is.
+    #[inline]
+    pub const fn reset_after(&self) -> Duration {
+        to_span(self.reset_nanos)
+    }
+
+    /// `None` if the rule lets the request pass, else when it would.
+    #[inline]
+    pub const fn retry(&self) -> Option<Retry> {
+        match self.retry_nanos {
+            PASSES => None,
+            NEVER => Some(Retry::Never),
+            wait => Some(Retry::After(to_span(wait))),
+        }
+    }
+
     /// Whether this rule, alone, lets the request pass.
+    #[inline]
     pub const fn passes(&self) -> bool {
-        self.retry.is_none()
+        self.retry_nanos == PASSES
     }
 
     /// Whether this rule refuses the request, and that counts.
+    #[inline]
     pub const fn refuses(&self) -> bool {
-        self.retry.is_some() && matches!(self.mode, Mode::Enforced)
+        !self.passes() && matches!(self.mode, Mode::Enforced)
     }
 }
+
+impl core::fmt::Debug for RuleState {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("RuleState")
+            .field("rule", &self.rule)
+            .field("mode", &self.mode)
+            .field("overflow", &self.overflow)
+            .field("remaining", &self.remaining)
+            .field("reset_after", &self.reset_after())
+            .field("retry", &self.retry())
+            .finish()
+    }
+}
+
+#[inline]
+const fn to_nanos(span: Duration) -> u64 {
+    match span.as_secs().checked_mul(NANOS_PER_SEC) {
+        Some(nanos) if nanos < LONGEST - NANOS_PER_SEC => nanos + span.subsec_nanos() as u64,
+        _ => LONGEST,
+    }
+}
+
+#[inline]
+const fn to_span(nanos: u64) -> Duration {
+    if nanos == LONGEST {
+        Duration::MAX
+    } else {
+        Duration::from_nanos(nanos)
+    }
+}
+
+const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// Where every rule that applies stands, in the policy's order; at most [`RULES_MAX`]. Lives on the stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -194,7 +273,7 @@ impl Report {
     /// that passes, then the one with the longest wait, then the one with the least left. `None` where no enforced
     /// rule applied.
     pub fn most_restrictive(&self) -> Option<&RuleState> {
-        let wait = |state: &RuleState| match state.retry {
+        let wait = |state: &RuleState| match state.retry() {
             None => Duration::ZERO,
             Some(Retry::After(wait)) => wait,
             Some(Retry::Never) => Duration::MAX,
@@ -203,5 +282,51 @@ impl Report {
             .iter()
             .filter(|state| state.mode == Mode::Enforced)
             .min_by_key(|state| (core::cmp::Reverse(wait(state)), state.remaining))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(reset_after: Duration, retry: Option<Retry>) -> RuleState {
+        let answer = Answer {
+            remaining: 1,
+            reset_after,
+            retry,
+            delay: Duration::ZERO,
+        };
+        RuleState::new(RuleId::new(0), Mode::Enforced, &answer)
+    }
+
+    #[test]
+    fn spans_are_told_as_they_were_said() {
+        let spans = [
+            Duration::ZERO,
+            Duration::from_nanos(1),
+            Duration::from_hours(24 * 365 * 584),
+            Duration::MAX,
+        ];
+        for span in spans {
+            assert_eq!(state(span, None).reset_after(), span);
+            for retry in [None, Some(Retry::After(span)), Some(Retry::Never)] {
+                let state = state(span, retry);
+                assert_eq!((state.retry(), state.passes()), (retry, retry.is_none()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_span_too_long_to_be_kept_reads_as_the_longest() {
+        let span = Duration::from_secs(u64::MAX / NANOS_PER_SEC);
+        assert_eq!(
+            state(span, Some(Retry::After(span))).retry(),
+            Some(Retry::After(Duration::MAX))
+        );
+    }
+
+    #[test]
+    fn a_rules_state_is_half_a_cache_line() {
+        assert_eq!(size_of::<RuleState>(), 32);
     }
 }

@@ -76,7 +76,7 @@ fn a_refusal_by_any_rule_charges_no_other_rule() {
             assert_eq!(state.refuses(), index == empty);
             assert_eq!(state.remaining, if index == empty { 0 } else { 9 });
         }
-        let retry = report.states()[empty].retry;
+        let retry = report.states()[empty].retry();
         assert_eq!(retry, Some(Retry::After(Duration::from_secs(10))));
         for index in (0..3).filter(|index| *index != empty) {
             assert_eq!(left(&table, index, alice, Timestamp::from_nanos(5)), 9);

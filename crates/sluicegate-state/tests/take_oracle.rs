@@ -379,14 +379,7 @@ impl Model {
 }
 
 fn state(part: Part, answer: &Answer) -> RuleState {
-    RuleState {
-        rule: RuleId::new(part.rule),
-        mode: part.of().mode,
-        overflow: false,
-        remaining: answer.remaining,
-        reset_after: answer.reset_after,
-        retry: answer.retry,
-    }
+    RuleState::new(RuleId::new(part.rule), part.of().mode, answer)
 }
 
 // --- The play ---------------------------------------------------------------------------------------------------------

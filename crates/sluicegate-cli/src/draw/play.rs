@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use sluicegate_core::algorithm::Align;
+use sluicegate_core::algorithm::{Align, Answer};
 use sluicegate_core::{Cost, Limit, Mode, Report, Retry, RuleId, RuleState, Timestamp};
 use sluicegate_state::{
     Bucket, BucketIdentity, BucketSpec, Charge, Hold, Holding, Key, ManualClock, Memory, Overflow, Table, Taken,
@@ -159,7 +159,7 @@ impl Stage {
     fn arrive(&mut self, at: Duration) {
         let mut takings = Takings::new();
         let (taken, state) = self.ask(at, self.play.subject.cost(), &mut takings);
-        let ruling = match (taken, state.retry) {
+        let ruling = match (taken, state.retry()) {
             (Taken::All { delay }, _) if delay.is_zero() => Ruling::Pass,
             (Taken::All { delay }, _) => Ruling::Delay(delay),
             (Taken::Nothing, retry) => Ruling::Refuse(retry.unwrap_or(Retry::Never)),
@@ -171,7 +171,7 @@ impl Stage {
             at,
             ruling,
             remaining: state.remaining,
-            reset_after: state.reset_after,
+            reset_after: state.reset_after(),
         });
         self.look(at);
     }
@@ -200,7 +200,7 @@ impl Stage {
         }
         // Whoever is refused nothing is told when that ends, so the bar is exact between two looks.
         if taken == Taken::Nothing
-            && let Some(Retry::After(wait)) = state.retry
+            && let Some(Retry::After(wait)) = state.retry()
         {
             let until = at + wait;
             match self.play.shut.last_mut() {
@@ -230,14 +230,14 @@ impl Stage {
         let mut report = Report::new();
         let taken = self.table.take(&[charge], &self.clock, &mut report, takings);
         // One charge has one state.
-        let state = report.states().first().copied().unwrap_or(RuleState {
-            rule,
-            mode: Mode::Enforced,
-            overflow: false,
+        let nothing = Answer {
             remaining: 0,
             reset_after: Duration::ZERO,
             retry: None,
-        });
+            delay: Duration::ZERO,
+        };
+        let state = report.states().first().copied();
+        let state = state.unwrap_or_else(|| RuleState::new(rule, Mode::Enforced, &nothing));
         (taken, state)
     }
 

@@ -18,6 +18,7 @@ mod hold;
 mod kept;
 mod reach;
 mod restore;
+mod seen;
 mod slab;
 mod slots;
 mod small;

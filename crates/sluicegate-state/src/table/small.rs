@@ -47,7 +47,7 @@ pub(super) struct Cell<'a> {
 /// What became of an attempt to change a cell.
 pub(super) enum Swap {
     Done,
-    /// Somebody else was faster: read again.
+    /// Somebody else was faster.
     Lost,
 }
 
@@ -65,23 +65,28 @@ impl<'a> Cell<'a> {
     pub(super) fn read(self, tag: Tag) -> Option<u64> {
         // Acquire pairs with the release of a new owner's state in `Slot::give`: who sees that state sees the new tag below.
         let state = self.state().load(Ordering::Acquire);
-        if state == CLAIMED || self.tag().load(Ordering::Relaxed) != tag.0 {
-            return None;
-        }
-        Some(state)
+        self.own(tag, state)
     }
 
-    /// Puts `new` in the place of `old`.
+    /// Puts `new` in the place of `old`. If somebody else was faster, what [`Self::read`] would say now: another reading would ask for
+    /// the cache line once more, and lose it again to whoever else wants it.
     #[inline]
-    pub(super) fn swap(self, old: u64, new: u64) -> Swap {
-        // Relaxed suffices: the state is all that is handed over, and the tag was checked against `old`.
+    pub(super) fn swap(self, tag: Tag, old: u64, new: u64) -> Result<(), Option<u64>> {
+        // Relaxed suffices: the state is all that is handed over, and the tag was checked against `old`. Acquire on failure, as in
+        // `read`.
         match self
             .state()
-            .compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed)
+            .compare_exchange(old, new, Ordering::Relaxed, Ordering::Acquire)
         {
-            Ok(_) => Swap::Done,
-            Err(_) => Swap::Lost,
+            Ok(_) => Ok(()),
+            Err(state) => Err(self.own(tag, state)),
         }
+    }
+
+    /// A state that was read, if the cell is `tag`'s and was not changing its owner.
+    #[inline]
+    fn own(self, tag: Tag, state: u64) -> Option<u64> {
+        (state != CLAIMED && self.tag().load(Ordering::Relaxed) == tag.0).then_some(state)
     }
 
     /// As [`Self::swap`], for algorithms whose states come back: the same few permits are held again and again, and a place in a queue

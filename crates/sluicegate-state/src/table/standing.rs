@@ -92,6 +92,15 @@ impl<'a> Standing<'a> {
         }
     }
 
+    /// All of it in one.
+    #[inline]
+    pub const fn answer(&self) -> Answer {
+        match &self.said {
+            Said::Later(meter, verdict) => meter.answer(verdict),
+            Said::Now(answer) => *answer,
+        }
+    }
+
     /// How long a request that passes has to wait before it goes on.
     pub const fn delay(&self) -> Duration {
         match &self.said {

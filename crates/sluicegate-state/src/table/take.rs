@@ -1,6 +1,5 @@
 //! Charging: one cell, or all the cells of a request, or none of them.
 
-use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +9,9 @@ use sluicegate_core::{Cost, Mode, RULES_MAX, Report, RuleId, RuleState, Timestam
 
 use super::bucket::Bucket;
 use super::hold::{HOLDS_MAX, Hold, Holding, Takings};
-use super::kept::{Act, Demand};
-use super::reach::Target;
-use super::small::Swap;
+use super::kept::{Act, Acted, Demand};
+use super::reach::{Place, Target};
+use super::seen::Seen;
 use super::standing::Standing;
 use super::{Key, Table};
 use crate::clock::Clock;
@@ -60,10 +59,16 @@ pub enum Taken {
     Nothing,
 }
 
-/// A charge that was made, and where.
-struct Made<'c, 'b> {
-    charge: &'c Charge<'b>,
-    standing: Standing<'b>,
+/// An enforced charge on its way: looked at first, and then made.
+struct Step<'s> {
+    charge: &'s Charge<'s>,
+    /// What was said when it was looked at and, once it is made, what was said then.
+    standing: Standing<'s>,
+    /// What was seen for what is `written` in its place: for a bucket of one word a key, all that is left to do.
+    seen: Option<Seen<'s>>,
+    /// Whether the request has to stand in a queue for it.
+    queues: bool,
+    is_made: bool,
     before: u64,
     written: u64,
     counted_at: Timestamp,
@@ -81,11 +86,16 @@ impl Table {
             let spot = bucket.spot(hash);
             let tick = meter.tick(now);
             if let Some(cell) = self.small.find_cell(spot) {
-                while let Some(state) = cell.read(spot.tag) {
+                let mut seen = cell.read(spot.tag);
+                while let Some(state) = seen {
                     let verdict = meter.decide(tat(state), tick, cost);
                     let after = verdict.tat().as_u64();
-                    if after == state || matches!(cell.swap(state, after), Swap::Done) {
+                    if after == state {
                         return Standing::by_bucket(meter, verdict);
+                    }
+                    match cell.swap(spot.tag, state, after) {
+                        Ok(()) => return Standing::by_bucket(meter, verdict),
+                        Err(now) => seen = now,
                     }
                 }
             }
@@ -163,54 +173,73 @@ impl Table {
         report: &mut Report,
         takings: &mut Takings,
     ) -> Taken {
-        let enforced = || charges.iter().filter(|charge| charge.mode == Mode::Enforced);
         let mut delay = Duration::ZERO;
-        for charge in enforced() {
-            let standing = self.look(charge, charge.cost, now);
-            if !standing.passes() {
-                return self.refuse(charges, (charge, standing), now, report);
+        let mut steps = ArrayVec::<Step<'_>, RULES_MAX>::new();
+        for charge in charges.iter().filter(|charge| charge.mode == Mode::Enforced) {
+            let step = self.look_ahead(charge, charge.cost, now);
+            if !step.standing.passes() {
+                return self.refuse(charges, (charge, step.standing), now, report);
             }
-            delay = delay.max(standing.delay());
+            delay = delay.max(step.standing.delay());
+            steps.push(step);
         }
         let shares = may_share(charges);
-        let mut made = ArrayVec::<Made<'_, '_>, RULES_MAX>::new();
         // Queues come last: a place that is given back stays empty if somebody joined behind it, so none is taken before the others
         // have agreed.
         for queues in [false, true] {
-            for charge in enforced().filter(|charge| charge.queues() == queues) {
-                if shares && charge.is_charged_by_another(charges) {
+            for index in 0..steps.len() {
+                let step = &mut steps[index];
+                let charge = step.charge;
+                if step.queues != queues || shares && charge.is_charged_by_another(charges) {
                     continue;
                 }
-                let one = self.make(charge, delay, now);
-                if !one.standing.passes() {
-                    self.undo(&made, clock);
-                    return self.refuse(charges, (charge, one.standing), now, report);
+                if step.swap() {
+                    step.is_made = true;
+                    continue;
                 }
-                delay = delay.max(one.standing.delay());
-                if queues {
-                    // In the order of the charges.
-                    let index = made.partition_point(|other| ptr::from_ref(other.charge) < ptr::from_ref(charge));
-                    made.insert(index, one);
-                } else {
-                    made.push(one);
+                let made = self.make(charge, delay, now);
+                if !made.standing.passes() {
+                    self.undo(&steps, clock);
+                    return self.refuse(charges, (charge, made.standing), now, report);
                 }
+                delay = delay.max(made.standing.delay());
+                steps[index] = made;
             }
         }
-        if !delay.is_zero() && !self.align(&mut made, &mut delay, now) {
-            self.undo(&made, clock);
+        if !delay.is_zero() && !self.align(&mut steps, &mut delay, now) {
+            self.undo(&steps, clock);
             return self.refuse_by_look(charges, now, report);
         }
-        self.report_taken(charges, made, delay, now, report, takings);
+        self.report_taken(charges, &steps, delay, now, report, takings);
         Taken::All { delay }
     }
 
     /// What [`Table::charge`] would answer, without a charge.
-    fn look<'b>(&self, charge: &Charge<'b>, cost: Cost, now: Timestamp) -> Standing<'b> {
-        if let (Meter::Word(WordMeter::TokenBucket(meter)), Key::Hash(hash)) = (charge.meter(), charge.key) {
-            let spot = charge.bucket.spot(hash);
-            let state = self.small.find_cell(spot).and_then(|cell| cell.read(spot.tag));
-            let verdict = meter.decide(tat(state.unwrap_or(0)), meter.tick(now), cost);
-            return Standing::by_bucket(meter, verdict);
+    fn look<'s>(&'s self, charge: &'s Charge<'s>, cost: Cost, now: Timestamp) -> Standing<'s> {
+        self.look_ahead(charge, cost, now).standing
+    }
+
+    /// The same, and what there is to be done for the charge to be made.
+    #[inline]
+    fn look_ahead<'s>(&'s self, charge: &'s Charge<'s>, cost: Cost, now: Timestamp) -> Step<'s> {
+        if let Meter::Word(meter) = charge.meter() {
+            let seen = self.see(charge.bucket, charge.key);
+            let before = seen.map_or(0, |seen| seen.state);
+            if seen.is_some() || charge.key != Key::Whole {
+                let (standing, written) = weigh(meter, before, cost, now);
+                // A place in a queue depends on the other charges' waits.
+                let queues = charge.queues();
+                return Step {
+                    charge,
+                    standing,
+                    seen: if queues { None } else { seen },
+                    queues,
+                    is_made: false,
+                    before,
+                    written,
+                    counted_at: now,
+                };
+            }
         }
         let demand = Demand {
             cost,
@@ -218,43 +247,29 @@ impl Table {
             departs_after: Duration::ZERO,
         };
         let acted = self.ask_state(charge.target(now), Act::Ask(demand));
-        Standing::by_answer(super::Place::Own, acted.map(|acted| acted.answer))
+        Step {
+            is_made: false,
+            ..Step::of_acted(charge, Place::Own, acted, now)
+        }
     }
 
-    fn make<'c, 'b>(&self, charge: &'c Charge<'b>, departs_after: Duration, now: Timestamp) -> Made<'c, 'b> {
-        if charge.meter == 0
-            && charge.hold == Hold::No
-            && matches!(charge.meter(), Meter::Word(WordMeter::TokenBucket(_)))
-        {
-            return Made {
-                charge,
-                standing: self.charge(charge.bucket, charge.key, charge.cost, now),
-                before: 0,
-                written: 0,
-                counted_at: now,
-            };
-        }
+    /// Makes a charge wherever its key's state is by now.
+    fn make<'s>(&self, charge: &'s Charge<'s>, departs_after: Duration, now: Timestamp) -> Step<'s> {
         let demand = Demand {
             cost: charge.cost,
             reserves: charge.hold == Hold::UntilTheEnd,
             departs_after,
         };
         let (place, acted) = self.charge_state(charge.target(now), Act::Charge(demand));
-        Made {
-            charge,
-            standing: Standing::by_answer(place, acted.map(|acted| acted.answer)),
-            before: acted.map_or(0, |acted| acted.before),
-            written: acted.map_or(0, |acted| acted.written),
-            counted_at: acted.map_or(now, |acted| acted.counted_at),
-        }
+        Step::of_acted(charge, place, acted, now)
     }
 
     /// Gives back what was charged.
-    fn undo(&self, made: &[Made<'_, '_>], clock: &impl Clock) {
+    fn undo(&self, steps: &[Step<'_>], clock: &impl Clock) {
         // Time has passed since the charges were made, and may have refilled part of them.
         let later = clock.now();
-        for one in made {
-            self.withdraw(&one.holding(), later);
+        for step in steps.iter().filter(|step| step.is_made) {
+            self.withdraw(&step.holding(), later);
         }
     }
 
@@ -263,59 +278,66 @@ impl Table {
     ///
     /// All places are taken for the longest wait that was seen beforehand, so there is something to do only if another request
     /// joined one of the queues in between.
-    fn align(&self, made: &mut ArrayVec<Made<'_, '_>, RULES_MAX>, delay: &mut Duration, now: Timestamp) -> bool {
-        for _ in 0..ALIGN_ROUNDS_MAX {
-            let Some(index) = made
+    fn align(&self, steps: &mut [Step<'_>], delay: &mut Duration, now: Timestamp) -> bool {
+        let early = |steps: &[Step<'_>], delay: Duration| {
+            steps
                 .iter()
-                .position(|one| one.charge.queues() && one.standing.delay() < *delay)
-            else {
+                .position(|step| step.is_made && step.queues && step.standing.delay() < delay)
+        };
+        for _ in 0..ALIGN_ROUNDS_MAX {
+            let Some(index) = early(steps, *delay) else {
                 return true;
             };
-            // Taken out, so that it is not withdrawn a second time: whoever joined meanwhile may stand in the very same place.
-            let early = made.remove(index);
+            let step = &mut steps[index];
             // The place taken before is free again, unless somebody stands behind it: then it stays empty.
-            self.withdraw(&early.holding(), now);
-            let again = self.make(early.charge, *delay, now);
+            self.withdraw(&step.holding(), now);
+            // So that it is not withdrawn a second time: whoever joined meanwhile may stand in the very same place.
+            step.is_made = false;
+            let again = self.make(step.charge, *delay, now);
             if !again.standing.passes() {
                 return false;
             }
             *delay = (*delay).max(again.standing.delay());
-            made.insert(index, again);
+            *step = again;
         }
-        made.iter()
-            .all(|one| !one.charge.queues() || one.standing.delay() >= *delay)
+        early(steps, *delay).is_none()
     }
 
     /// Reports a request that passes, after its shadow charges; keeps what is to be given back later.
     fn report_taken(
         &self,
         charges: &[Charge<'_>],
-        made: ArrayVec<Made<'_, '_>, RULES_MAX>,
+        steps: &[Step<'_>],
         delay: Duration,
         now: Timestamp,
         report: &mut Report,
         takings: &mut Takings,
     ) {
-        let mut made = made.into_iter().peekable();
+        // One for each enforced charge, in their order.
+        let mut steps = steps.iter();
         for charge in charges {
-            let one = match charge.mode {
-                Mode::Enforced => made.next_if(|one| std::ptr::eq(one.charge, charge)),
+            let shadow;
+            let step = match charge.mode {
+                Mode::Enforced => steps.next().filter(|step| step.is_made),
                 Mode::Shadow if charge.is_charged_by_another(charges) => None,
-                Mode::Shadow => Some(self.make(charge, Duration::ZERO, now)),
+                Mode::Shadow => {
+                    shadow = self.make(charge, Duration::ZERO, now);
+                    Some(&shadow)
+                }
             };
-            let Some(one) = one else {
+            let Some(step) = step else {
                 // Charged by another rule of the same bucket.
                 report.push(charge.state(&self.look(charge, Cost::ZERO, now)));
                 continue;
             };
-            report.push(charge.state(&one.standing));
-            if !one.standing.passes() {
+            report.push(charge.state(&step.standing));
+            if !step.standing.passes() {
                 continue;
             }
             if charge.hold == Hold::UntilTheEnd {
-                takings.hold(one.holding());
+                takings.hold(step.holding());
             } else if !delay.is_zero() || takings.is_tentative() {
-                takings.queue(one.holding());
+                takings.queue(step.holding());
             }
         }
     }
@@ -406,19 +428,35 @@ impl<'b> Charge<'b> {
             .any(|other| Arc::ptr_eq(other.bucket, self.bucket) && other.key == self.key && rank(other) < rank(self))
     }
 
+    #[inline]
     fn state(&self, standing: &Standing<'_>) -> RuleState {
-        RuleState {
-            rule: self.rule,
-            mode: self.mode,
-            overflow: standing.overflow(),
-            remaining: standing.remaining(),
-            reset_after: standing.reset_after(),
-            retry: standing.retry(),
-        }
+        let mut state = RuleState::new(self.rule, self.mode, &standing.answer());
+        state.overflow = standing.overflow();
+        state
     }
 }
 
-impl Made<'_, '_> {
+impl<'s> Step<'s> {
+    fn of_acted(charge: &'s Charge<'s>, place: Place, acted: Option<Acted>, now: Timestamp) -> Self {
+        Self {
+            charge,
+            standing: Standing::by_answer(place, acted.map(|acted| acted.answer)),
+            seen: None,
+            queues: charge.queues(),
+            is_made: true,
+            before: acted.map_or(0, |acted| acted.before),
+            written: acted.map_or(0, |acted| acted.written),
+            counted_at: acted.map_or(now, |acted| acted.counted_at),
+        }
+    }
+
+    /// Makes the charge where it was looked at. `false` if that cannot be, or somebody else was faster.
+    #[inline]
+    fn swap(&self) -> bool {
+        let counts = matches!(self.charge.meter(), Meter::Word(WordMeter::Concurrency(_)));
+        self.seen.is_some_and(|seen| seen.swap(self.written, counts))
+    }
+
     fn holding(&self) -> Holding {
         Holding {
             rule: self.charge.rule,
@@ -450,6 +488,17 @@ fn may_share(charges: &[Charge<'_>]) -> bool {
         seen |= bit;
         was_seen
     })
+}
+
+/// What a meter of one word says to a charge, and the word that comes of it.
+#[inline]
+fn weigh(meter: &WordMeter, word: u64, cost: Cost, now: Timestamp) -> (Standing<'_>, u64) {
+    if let WordMeter::TokenBucket(meter) = meter {
+        let verdict = meter.decide(tat(word), meter.tick(now), cost);
+        return (Standing::by_bucket(meter, verdict), verdict.tat().as_u64());
+    }
+    let ruling = meter.decide(word, now, cost);
+    (Standing::by_answer(Place::Own, Some(ruling.answer)), ruling.state)
 }
 
 const fn tat(state: u64) -> sluicegate_core::algorithm::Tat {

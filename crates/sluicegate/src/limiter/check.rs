@@ -140,8 +140,8 @@ impl Check {
             fits: state.passes(),
             overflow: state.overflow,
             remaining: state.remaining,
-            reset_after: state.reset_after,
-            retry: state.retry,
+            reset_after: state.reset_after(),
+            retry: state.retry(),
             delay,
         }
     }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluicegate_core::algorithm::Answer;
 use sluicegate_core::{Mode, Reason, Report, Retry, RuleState};
 use sluicegate_state::{Taken, Takings};
 
 use super::admitted::{Admitted, give_back};
 use super::attributes::Attributes;
-use super::engine::{Engine, NoCharge};
+use super::engine::{Charges, Engine, NoCharge};
 use super::outcome::{Decision, Outcome};
 use super::question::BodyQuestion;
 use crate::metrics::RequestOutcome;
@@ -20,10 +21,10 @@ impl Engine {
     pub(super) fn decide(self: &Arc<Self>, route: Option<RouteId>, request: &Request<'_>) -> Outcome {
         let on_route = self.on_route(route);
         let attributes = Attributes::of(request, &self.identity, self.route_name(route));
-        let charges = match self.charges(&on_route.head, &attributes) {
-            Ok(charges) => charges,
-            Err(refused) => return Outcome::Decided(self.deny_without_charge(route, &refused)),
-        };
+        let mut charges = Charges::new();
+        if let Err(refused) = self.charge(&on_route.head, &attributes, &mut charges) {
+            return Outcome::Decided(self.deny_without_charge(route, &refused));
+        }
         let needs_body = !on_route.body.is_empty();
         let mut takings = if needs_body {
             Takings::tentative()
@@ -104,14 +105,13 @@ impl Engine {
             NoCharge::Skip => (Reason::MissingKey, None),
         };
         if let Some(rule) = rule {
-            report.push(RuleState {
-                rule,
-                mode: Mode::Enforced,
-                overflow: false,
+            let never = Answer {
                 remaining: 0,
                 reset_after: Duration::ZERO,
                 retry: Some(Retry::Never),
-            });
+                delay: Duration::ZERO,
+            };
+            report.push(RuleState::new(rule, Mode::Enforced, &never));
         }
         self.metrics.count(route, RequestOutcome::Deny, report.states());
         Decision::Deny {
@@ -128,7 +128,7 @@ impl Engine {
             .states()
             .iter()
             .filter(|state| state.refuses())
-            .filter_map(|state| state.retry);
+            .filter_map(RuleState::retry);
         let retry = waits.fold(Retry::After(Duration::ZERO), Retry::max);
         Decision::Deny {
             reason: Reason::Limit,

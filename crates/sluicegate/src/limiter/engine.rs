@@ -74,6 +74,9 @@ pub(super) struct OnRoute {
     pub(super) response: Pointers,
 }
 
+/// The charges of one request.
+pub(super) type Charges<'e> = ArrayVec<Charge<'e>, RULES_MAX>;
+
 /// Why a rule has no charge for a request.
 pub(super) enum NoCharge {
     /// It does not apply.
@@ -216,14 +219,14 @@ impl Engine {
         }
     }
 
-    /// The charges of some rules for one request.
+    /// Adds the charges of some rules for one request: where they are to stay, since the room for all of them is 600 bytes.
     #[inline]
-    pub(super) fn charges(
-        &self,
+    pub(super) fn charge<'e>(
+        &'e self,
         rules: &[usize],
         attributes: &Attributes<'_>,
-    ) -> Result<ArrayVec<Charge<'_>, RULES_MAX>, NoCharge> {
-        let mut charges = ArrayVec::new();
+        charges: &mut Charges<'e>,
+    ) -> Result<(), NoCharge> {
         for index in rules {
             match self.rules[*index].charge(&self.shared, attributes) {
                 Ok(charge) => charges.push(charge),
@@ -231,7 +234,7 @@ impl Engine {
                 Err(refused) => return Err(refused),
             }
         }
-        Ok(charges)
+        Ok(())
     }
 
     /// The headers that rules of the second phase read.

@@ -8,7 +8,7 @@ use sluicegate_state::{Holding, Taken, Takings};
 
 use super::admitted::{give_back, keep};
 use super::attributes::{Attributes, Kept};
-use super::engine::Engine;
+use super::engine::{Charges, Engine};
 use super::outcome::Decision;
 use crate::body::{BodyReader, Media, ReadFault, Values};
 use crate::metrics::RequestOutcome;
@@ -113,13 +113,11 @@ impl BodyQuestion {
         let attributes = self
             .kept
             .attributes(&engine.identity, engine.route_name(self.route), body);
-        let charges = match engine.charges(&on_route.body, &attributes) {
-            Ok(charges) => charges,
-            Err(refused) => {
-                self.keep_penalties();
-                return Ok(engine.deny_without_charge(self.route, &refused));
-            }
-        };
+        let mut charges = Charges::new();
+        if let Err(refused) = engine.charge(&on_route.body, &attributes, &mut charges) {
+            self.keep_penalties();
+            return Ok(engine.deny_without_charge(self.route, &refused));
+        }
         let shared = &engine.shared;
         let mut report = std::mem::take(&mut self.report);
         // A request that leaves while it waits for the head's rules gets back what the body's took, too.

@@ -1,11 +1,11 @@
 //! Several rules in one question, all of them or none.
 
-use arrayvec::ArrayVec;
 use sluicegate_core::{Cost, RULES_MAX, Report};
-use sluicegate_state::{Charge, HOLDS_MAX, Hold, Taken, Takings};
+use sluicegate_state::{HOLDS_MAX, Hold, Taken, Takings};
 
 use super::Limiter;
 use super::asked::AskError;
+use super::engine::Charges;
 use super::key::Key;
 use super::outcome::Decision;
 
@@ -42,7 +42,7 @@ impl Limiter {
             return Err(AskError::TooManyAtOnce { asked: asked.len() });
         }
         let engine = self.engine.load();
-        let mut charges = ArrayVec::<Charge<'_>, RULES_MAX>::new();
+        let mut charges = Charges::new();
         for (name, key, cost) in asked {
             let rule = engine.asked(*name)?;
             let key = engine.cell_of(rule, *key);

@@ -142,8 +142,8 @@ impl Item {
             list.push_str(", ");
         }
         let _ = write!(list, "{};r={available}", self.name);
-        let span = match state.retry {
-            None => state.reset_after,
+        let span = match state.retry() {
+            None => state.reset_after(),
             // The same cap as in `Retry-After`, which is never to be earlier.
             Some(Retry::After(wait)) => wait.min(RETRY_AFTER_MAX),
             Some(Retry::Never) => Duration::ZERO,
@@ -226,14 +226,13 @@ mod tests {
         let (policy, _) = Policy::parse("policy.yaml", &text).expect(fields);
         let announcer = Announcer::new(&policy, &[[0].into()]);
         let mut report = Report::new();
-        report.push(RuleState {
-            rule: sluicegate_core::RuleId::new(0),
-            mode: Mode::Enforced,
-            overflow: false,
+        let answer = sluicegate_core::algorithm::Answer {
             remaining,
             reset_after: Duration::from_secs(reset_secs),
             retry,
-        });
+            delay: Duration::ZERO,
+        };
+        report.push(RuleState::new(sluicegate_core::RuleId::new(0), Mode::Enforced, &answer));
         let mut headers = HeaderMap::new();
         announcer.announce(None, &report, &mut headers);
         let field = |name| {
