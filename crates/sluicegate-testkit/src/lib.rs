@@ -1,14 +1,16 @@
-//! What tests share: a recording upstream, real Redis servers with the faults they can have, and a proxy that injects the
-//! faults of a network.
+//! What tests share: a recording upstream, real Redis servers with the faults they can have, a proxy that injects the faults
+//! of a network, and a checker of what nodes admitted.
 //!
 //! | module | is |
 //! | --- | --- |
 //! | [`upstream`] | a server that records what reaches it |
 //! | [`redis`] | `redis-server` as a child process: alone, or as a replica |
 //! | [`proxy`] | a TCP proxy in front of one server: late, cut, silent, one-way, refused, garbled |
+//! | [`history`] | what nodes decided, and whether it was within its bound in every window |
 //! | [`poll`] | waiting for what other processes do |
 #![forbid(unsafe_code)]
 
+pub mod history;
 pub mod poll;
 mod ports;
 pub mod proxy;
