@@ -4,7 +4,7 @@
 //! | module | is |
 //! | --- | --- |
 //! | [`upstream`] | a server that records what reaches it |
-//! | [`redis`] | `redis-server` as a child process: alone, or as a replica |
+//! | [`redis`] | `redis-server` as a child process: alone, as a replica, a cluster of six, or watched by sentinels |
 //! | [`proxy`] | a TCP proxy in front of one server: late, cut, silent, one-way, refused, garbled |
 //! | [`history`] | what nodes decided, and whether it was within its bound in every window |
 //! | [`poll`] | waiting for what other processes do |

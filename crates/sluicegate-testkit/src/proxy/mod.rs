@@ -118,7 +118,8 @@ impl Drop for FaultProxy {
 /// What a proxy has seen. Messages are counted on connections that speak the Redis protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Connections accepted, also those that were reset at once. One that is refused is not seen.
+    /// Connections accepted, also those that were reset at once. One that is refused is not seen. A client is connected a moment
+    /// before it is counted.
     pub accepted: u64,
     /// Connections open now.
     pub open: u64,

@@ -4,9 +4,11 @@
 //! its own process id, also when it is stopped or a test panics. The server that a system package brings is never used.
 
 mod client;
+mod cluster;
 mod options;
 mod process;
 pub(crate) mod resp;
+mod sentinel;
 mod server;
 
 use std::io;
@@ -15,8 +17,10 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 pub use client::Client;
+pub use cluster::{Migration, NODE_TIMEOUT, RedisCluster};
 pub use options::RedisOptions;
 pub use resp::{Malformed, Reply};
+pub use sentinel::RedisSentinel;
 pub use server::{CommandStats, RedisServer};
 
 use crate::poll::TooLate;
@@ -67,6 +71,12 @@ pub enum RedisError {
         command: String,
         /// The error as it came.
         said: String,
+    },
+    /// There is no node that does this.
+    #[error("no node {what}")]
+    NoNode {
+        /// What it was to do.
+        what: &'static str,
     },
     /// The answer is not what this command answers.
     #[error("{command} was answered with {found:?}")]

@@ -14,6 +14,7 @@ pub struct RedisOptions {
     program: PathBuf,
     password: Option<String>,
     persistent: bool,
+    sentinel: bool,
     lines: Vec<String>,
 }
 
@@ -30,6 +31,7 @@ impl RedisOptions {
             program: PathBuf::from("redis-server"),
             password: None,
             persistent: false,
+            sentinel: false,
             lines: Vec::new(),
         }
     }
@@ -89,6 +91,16 @@ impl RedisOptions {
 
     pub(super) fn password_for_clients(&self) -> Option<&str> {
         self.password.as_deref()
+    }
+
+    /// A sentinel instead of a server.
+    pub(super) fn sentinel(mut self) -> Self {
+        self.sentinel = true;
+        self
+    }
+
+    pub(super) fn is_sentinel(&self) -> bool {
+        self.sentinel
     }
 
     pub(super) fn program_path(&self) -> &Path {

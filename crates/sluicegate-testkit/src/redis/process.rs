@@ -14,6 +14,7 @@ use super::options::not_started;
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
+    is_paused: bool,
 }
 
 impl Process {
@@ -32,7 +33,10 @@ impl Process {
             .stderr(said)
             .spawn()
             .map_err(|source| not_started(program, source))?;
-        Ok(Self { child })
+        Ok(Self {
+            child,
+            is_paused: false,
+        })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -44,14 +48,26 @@ impl Process {
         self.child.try_wait()
     }
 
-    /// Stops it, and returns when no thread of it runs any more.
-    pub(super) fn pause(&mut self) -> io::Result<()> {
-        self.signal(Signal::STOP, WaitIdOptions::STOPPED)
+    /// Whether it is there and not stopped.
+    pub(super) fn is_running(&mut self) -> bool {
+        !self.is_paused && matches!(self.ended(), Ok(None))
     }
 
-    /// Lets it go on.
+    /// Stops it, and returns when no thread of it runs any more.
+    pub(super) fn pause(&mut self) -> io::Result<()> {
+        self.signal(Signal::STOP, WaitIdOptions::STOPPED)?;
+        self.is_paused = true;
+        Ok(())
+    }
+
+    /// Lets it go on, if it is stopped: what runs never continues.
     pub(super) fn resume(&mut self) -> io::Result<()> {
-        self.signal(Signal::CONT, WaitIdOptions::CONTINUED)
+        if !self.is_paused {
+            return Ok(());
+        }
+        self.signal(Signal::CONT, WaitIdOptions::CONTINUED)?;
+        self.is_paused = false;
+        Ok(())
     }
 
     fn signal(&mut self, signal: Signal, until: WaitIdOptions) -> io::Result<()> {

@@ -95,6 +95,16 @@ impl RedisServer {
         self.process().pid()
     }
 
+    /// Whether its process is there and not stopped.
+    pub fn is_running(&self) -> bool {
+        self.process().is_running()
+    }
+
+    /// The password that [`RedisOptions::password`] gave it.
+    pub fn password(&self) -> Option<&str> {
+        self.options.password_for_clients()
+    }
+
     /// The folder that holds its configuration, its log and what it keeps.
     pub fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
@@ -236,7 +246,9 @@ fn begin(options: &RedisOptions, port: u16, folder: &TempDir) -> Result<Process,
     fs::write(&configuration, text).map_err(RedisError::system("the configuration cannot be written"))?;
     removed(fs::remove_file(&log))?;
     let configuration = configuration.to_string_lossy();
-    let mut process = Process::start(options.program_path(), &[&configuration], &log)?;
+    let mut arguments = vec![configuration.as_ref()];
+    arguments.extend(options.is_sentinel().then_some("--sentinel"));
+    let mut process = Process::start(options.program_path(), &arguments, &log)?;
     let pid = process.pid().to_string();
     let answer = poll::until("the server answers", PATIENCE, || {
         let ended = process
