@@ -105,6 +105,17 @@ pub struct Kept {
     pub epoch_ends_at: f64,
 }
 
+/// What came of an exchange beside what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Outcome {
+    /// As [`Reply::taken`].
+    pub taken: f64,
+    /// As [`Reply::granted`].
+    pub granted: f64,
+    /// As [`Reply::damaged`].
+    pub damaged: bool,
+}
+
 /// Does one exchange at the store's time `now`, and says for how long what is kept matters.
 ///
 /// The order of the steps is the safety of it. An epoch that dies counts as spent at the moment it died; what is outstanding
@@ -116,11 +127,11 @@ pub fn bucket(kept: Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> (Kept, 
 /// As [`bucket`], under fewer rules: for the tests that show what each is for.
 #[doc(hidden)]
 pub fn bucket_under(rules: Rules, kept: Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> (Kept, Reply, f64) {
-    let mut reply = Reply::default();
+    let mut outcome = Outcome::default();
     let mut key = kept.unwrap_or_default();
     if !key.makes_sense() {
         key = Kept::default();
-        reply.damaged = true;
+        outcome.damaged = true;
     }
     key.turn_epoch(rules, terms, now);
     let latest = now + (terms.burst + terms.overdraft) * terms.interval;
@@ -128,7 +139,7 @@ pub fn bucket_under(rules: Rules, kept: Option<Kept>, terms: &Terms, ask: &Ask, 
         // No sequence of exchanges makes this: the clock went back, or somebody wrote here. As if just used up, so that it
         // comes back at the limit's own pace.
         key.tat = now + terms.burst * terms.interval;
-        reply.damaged = true;
+        outcome.damaged = true;
     }
     if rules.floors_before_settling {
         key.block_refill(rules, terms, now);
@@ -147,22 +158,15 @@ pub fn bucket_under(rules: Rules, kept: Option<Kept>, terms: &Terms, ask: &Ask, 
     key.demand = fade(key.demand, key.demand_at, now, terms.theta) + ask.demand;
     key.demand = key.demand.min(DEMAND_MAX);
     key.demand_at = now;
-    reply.share = share(ask.own, key.demand);
-    reply.rate = key.demand / terms.theta;
 
-    let available = terms.burst - (key.tat - now) / terms.interval;
-    reply.taken = ask.take.min(floor(available)).max(0.0);
-    reply.granted = grant(ask, &reply, available - reply.taken, terms);
-    key.tat += (reply.taken + reply.granted) * terms.interval;
-    key.current += reply.granted;
+    let available = key.available(terms, now);
+    outcome.taken = ask.take.min(floor(available)).max(0.0);
+    outcome.granted = grant(ask, key.demand, available - outcome.taken, terms);
+    key.tat += (outcome.taken + outcome.granted) * terms.interval;
+    key.current += outcome.granted;
 
-    reply.available = terms.burst - (key.tat - now) / terms.interval;
-    reply.ready_after = ((1.0 - reply.available) * terms.interval).max(0.0);
-    reply.epoch = key.epoch_ends_at;
-    reply.valid_for = key.epoch_ends_at + terms.ttl - now;
-    reply.seen = key.tat;
     let matters_for = (key.tat - now).max(0.0) + 2.0 * terms.ttl + EXTRA_US;
-    (key, reply, matters_for)
+    (key, key.reply(terms, ask, now, &outcome), matters_for)
 }
 
 /// How much longer than needed a value is kept, in microseconds: a second, so that no rounding of clocks cuts it short.
@@ -196,6 +200,27 @@ impl Rules {
 }
 
 impl Kept {
+    /// The answer to `ask`, from what is kept after it and what came of it: what a store elsewhere sends is only these two.
+    pub fn reply(&self, terms: &Terms, ask: &Ask, now: f64, outcome: &Outcome) -> Reply {
+        let available = self.available(terms, now);
+        Reply {
+            taken: outcome.taken,
+            granted: outcome.granted,
+            epoch: self.epoch_ends_at,
+            valid_for: self.epoch_ends_at + terms.ttl - now,
+            available,
+            ready_after: ((1.0 - available) * terms.interval).max(0.0),
+            rate: self.demand / terms.theta,
+            share: share(ask.own, self.demand),
+            seen: self.tat,
+            damaged: outcome.damaged,
+        }
+    }
+
+    fn available(&self, terms: &Terms, now: f64) -> f64 {
+        terms.burst - (self.tat - now) / terms.interval
+    }
+
     fn makes_sense(&self) -> bool {
         let all = [
             self.tat,
@@ -285,12 +310,12 @@ pub(super) fn share(own: f64, all: f64) -> f64 {
 
 /// How much of what a node wants for its lease it gets, of what is `available`: half where there is plenty, otherwise its share
 /// twice, so that something is left for whoever comes next. A broken unit is granted by chance, so that on average it is.
-pub(super) fn grant(ask: &Ask, reply: &Reply, available: f64, terms: &Terms) -> f64 {
-    let plenty = available > terms.burst / 2.0 && reply.rate < terms.rate();
+pub(super) fn grant(ask: &Ask, demand: f64, available: f64, terms: &Terms) -> f64 {
+    let plenty = available > terms.burst / 2.0 && demand / terms.theta < terms.rate();
     let most = if plenty {
         available / 2.0
     } else {
-        available * (2.0 * reply.share).min(1.0)
+        available * (2.0 * share(ask.own, demand)).min(1.0)
     };
     let granted = ask.want.min(most).max(0.0);
     let whole = floor(granted);

@@ -9,7 +9,7 @@
 
 use libm::floor;
 
-use super::exchange::{Ask, DEMAND_MAX, EXTRA_US, Heal, Reply, Settled, fade, grant, share};
+use super::exchange::{Ask, DEMAND_MAX, EXTRA_US, Heal, Outcome, Reply, Settled, fade, grant, share};
 use super::{EPOCH_UNIX_US, Kind, Terms};
 
 /// What the store keeps of a window: 40 bytes. The default is a key never seen.
@@ -29,12 +29,12 @@ pub struct Kept {
 
 /// Does one exchange at the store's time `now`, and says for how long what is kept matters.
 pub fn exchange(kept: Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> (Kept, Reply, f64) {
-    let mut reply = Reply::default();
+    let mut outcome = Outcome::default();
     let mut key = kept.unwrap_or_default();
     let window = floor((now + EPOCH_UNIX_US) / terms.ttl);
     if !key.makes_sense(window) {
         key = Kept::default();
-        reply.damaged = true;
+        outcome.damaged = true;
     }
     key.turn(window);
     let most = terms.burst + terms.overdraft;
@@ -42,11 +42,8 @@ pub fn exchange(kept: Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> (Kept
         // A limit that was larger, or damage: as if just used up, as in a bucket.
         key.current = key.current.min(terms.burst);
         key.previous = key.previous.min(terms.burst);
-        reply.damaged = true;
+        outcome.damaged = true;
     }
-    // The clock may have gone back before the window that is counted: then it stands at its start.
-    let begins_at = key.window * terms.ttl - EPOCH_UNIX_US;
-    let elapsed = (now - begins_at).max(0.0) / terms.ttl;
     if let Some(heal) = &ask.heal {
         key.heal(heal);
     }
@@ -57,29 +54,53 @@ pub fn exchange(kept: Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> (Kept
     key.current = (key.current - ask.refund).max(0.0) + ask.pay;
 
     key.demand = fade(key.demand, key.demand_at, now, terms.theta) + ask.demand;
+    key.demand = key.demand.min(DEMAND_MAX);
     key.demand_at = now;
-    reply.share = share(ask.own, key.demand);
-    reply.rate = key.demand / terms.theta;
 
-    let weight = match terms.kind {
-        Kind::SlidingWindow => 1.0 - elapsed,
-        Kind::Bucket | Kind::FixedWindow => 0.0,
-    };
-    let available = terms.burst - key.current - key.previous * weight;
-    reply.taken = ask.take.min(floor(available)).max(0.0);
-    reply.granted = grant(ask, &reply, available - reply.taken, terms);
-    key.current += reply.taken + reply.granted;
+    let available = key.available(terms, now);
+    outcome.taken = ask.take.min(floor(available)).max(0.0);
+    outcome.granted = grant(ask, key.demand, available - outcome.taken, terms);
+    key.current += outcome.taken + outcome.granted;
 
-    reply.available = available - reply.taken - reply.granted;
-    reply.ready_after = key.ready_after(terms, elapsed, reply.available);
-    reply.epoch = key.window;
-    reply.valid_for = begins_at + terms.ttl - now;
-    reply.seen = key.current;
-    let matters_for = begins_at + 2.0 * terms.ttl - now + EXTRA_US;
-    (key, reply, matters_for)
+    let matters_for = key.begins_at(terms) + 2.0 * terms.ttl - now + EXTRA_US;
+    (key, key.reply(terms, ask, now, &outcome), matters_for)
 }
 
 impl Kept {
+    /// The answer to `ask`, from what is kept after it and what came of it: what a store elsewhere sends is only these two.
+    pub fn reply(&self, terms: &Terms, ask: &Ask, now: f64, outcome: &Outcome) -> Reply {
+        let available = self.available(terms, now);
+        Reply {
+            taken: outcome.taken,
+            granted: outcome.granted,
+            epoch: self.window,
+            valid_for: self.begins_at(terms) + terms.ttl - now,
+            available,
+            ready_after: self.ready_after(terms, self.elapsed(terms, now), available),
+            rate: self.demand / terms.theta,
+            share: share(ask.own, self.demand),
+            seen: self.current,
+            damaged: outcome.damaged,
+        }
+    }
+
+    fn begins_at(&self, terms: &Terms) -> f64 {
+        self.window * terms.ttl - EPOCH_UNIX_US
+    }
+
+    /// How much of the window is over, from 0 to 1. The clock may have gone back before it: then it stands at its start.
+    fn elapsed(&self, terms: &Terms, now: f64) -> f64 {
+        (now - self.begins_at(terms)).max(0.0) / terms.ttl
+    }
+
+    fn available(&self, terms: &Terms, now: f64) -> f64 {
+        let weight = match terms.kind {
+            Kind::SlidingWindow => 1.0 - self.elapsed(terms, now),
+            Kind::Bucket | Kind::FixedWindow => 0.0,
+        };
+        terms.burst - self.current - self.previous * weight
+    }
+
     fn makes_sense(&self, window: f64) -> bool {
         let all = [self.window, self.current, self.previous, self.demand, self.demand_at];
         // One window ahead is a clock that stands at the seam or went back a little; more is damage.
