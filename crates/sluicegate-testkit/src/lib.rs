@@ -7,9 +7,11 @@
 //! | [`redis`] | `redis-server` as a child process: alone, as a replica, a cluster of six, or watched by sentinels |
 //! | [`proxy`] | a TCP proxy in front of one server: late, cut, silent, one-way, refused, garbled |
 //! | [`history`] | what nodes decided, and whether it was within its bound in every window |
+//! | [`fleet`] | nodes that share limits, and a store, in simulated time |
 //! | [`poll`] | waiting for what other processes do |
 #![forbid(unsafe_code)]
 
+pub mod fleet;
 pub mod history;
 pub mod poll;
 mod ports;

@@ -104,6 +104,23 @@ pub struct Spent {
     units: [f64; 2],
 }
 
+/// How urgent an ask is: the smaller, the sooner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Requests wait for it.
+    Waiters,
+    /// Nothing is held, and requests come.
+    Exhausted,
+    /// Little is held.
+    Low,
+    /// What was let through has to be reported.
+    Unpaid,
+    /// The lease is to be renewed before it ends.
+    Renewal,
+    /// What is not needed goes back.
+    Return,
+}
+
 /// Where a key stands, for the client.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outlook {
@@ -179,6 +196,30 @@ impl Lease {
     /// Whether requests wait that the next ask is for.
     pub const fn has_waiters(&self) -> bool {
         self.waiting > 0.0
+    }
+
+    /// How urgent the next ask is, where not all that are due fit into one call.
+    pub fn urgency(&self, view: &View<'_>) -> Urgency {
+        let now = view.at.time;
+        let is_needed = now - self.demand_at <= IDLE_PERIODS * self.period(view);
+        if self.waiting > 0.0 {
+            Urgency::Waiters
+        } else if is_needed && self.held(now) < 1.0 && (self.refused > 0.0 || self.need(view) > 0.0) {
+            Urgency::Exhausted
+        } else if is_needed && self.held(now) < self.low_water(view) {
+            Urgency::Low
+        } else if self.unpaid > 0.0 {
+            Urgency::Unpaid
+        } else if is_needed {
+            Urgency::Renewal
+        } else {
+            Urgency::Return
+        }
+    }
+
+    /// Below so many units a lease is renewed at once.
+    fn low_water(&self, view: &View<'_>) -> f64 {
+        self.demand_rate(view, BURST_SURE) * (2.0 * view.at.round_trip + LOW_WATER_US)
     }
 
     /// Units held and not spent, at the node's time `now`.
@@ -379,8 +420,7 @@ impl Lease {
         let now = view.at.time;
         match look {
             Look::Lease => {
-                let fast = self.demand_rate(view, BURST_SURE);
-                if self.held(now) < fast * (2.0 * view.at.round_trip + LOW_WATER_US) {
+                if self.held(now) < self.low_water(view) {
                     self.due_by(now.max(self.next_at));
                 } else if self.due_at.is_infinite() {
                     self.due_by(now + self.period(view));

@@ -20,12 +20,14 @@ pub mod excess;
 pub mod exchange;
 mod lease;
 mod outage;
+mod pacing;
 pub mod permits;
 mod plan;
 mod terms;
 pub mod windows;
 
 pub use exchange::{Ask, Heal, Reply, Settled};
-pub use lease::{Lease, Look, Outlook, Spent};
+pub use lease::{Lease, Look, Outlook, Spent, Urgency};
+pub use pacing::{CALLS_PER_SECOND, Pacing};
 pub use plan::{Mode, Now, OMEGA, OnStoreLoss, Plan, SIGMA, Sharing, View, WAIT_US};
 pub use terms::{EPOCH_UNIX_US, Kind, Terms};
