@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
+use sluicegate_core::algorithm::Answer;
 use sluicegate_core::sharing::{Look, Now, Outlook, Plan, Spent, View, WAIT_US};
 use sluicegate_core::{Cost, Mode, RULES_MAX, Report, Retry, RuleId, RuleState, Timestamp};
 
@@ -391,10 +392,7 @@ impl Leases {
 
 impl SharedCharge<'_> {
     fn state(&self, met: &Met) -> RuleState {
-        RuleState {
-            rule: self.rule,
-            mode: self.mode,
-            overflow: met.overflow,
+        let answer = Answer {
             remaining: whole(met.outlook.remaining),
             reset_after: span(met.outlook.reset_after),
             retry: match met.look {
@@ -402,7 +400,11 @@ impl SharedCharge<'_> {
                 Look::Deny { retry_after } => Some(Retry::After(span(retry_after).max(LEAST_RETRY))),
                 _ => None,
             },
-        }
+            delay: Duration::ZERO,
+        };
+        let mut state = RuleState::new(self.rule, self.mode, &answer);
+        state.overflow = met.overflow;
+        state
     }
 
     fn holding(&self, overflow: bool, charged_at: f64, what: What) -> SharedHolding {
