@@ -25,6 +25,8 @@ const FILES: &[&str] = &[
     "crates/sluicegate/src/policy/mod.rs",
     // The installation's secret.
     "crates/sluicegate/src/secret.rs",
+    // What a server of the store asks for.
+    "crates/sluicegate/src/password.rs",
     // What a node remembers, across a restart.
     "crates/sluicegate-state/src/snapshot/file.rs",
     // The lock of the state directory.

@@ -1,8 +1,8 @@
 //! The state directory, for one process at a time: two that wrote their snapshots there would wipe out each other's, and one that
 //! starts while another still drains would read what that has not written yet.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use anyhow::Context;
@@ -17,12 +17,17 @@ pub(crate) struct OnlyUser {
 }
 
 impl OnlyUser {
-    /// Takes the directory, which must be there.
+    /// Takes the directory; made with mode 0700 where it is not there.
     ///
     /// # Errors
     ///
-    /// When another process has it, or the file cannot be made. Where the file system knows no locks, nothing is locked.
+    /// When another process has it, or the directory or the file cannot be made. Where the file system knows no locks, nothing is locked.
     pub(crate) fn take(directory: &Path) -> anyhow::Result<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .with_context(|| format!("the state directory {} cannot be made", directory.display()))?;
         let path = directory.join(NAME);
         let file = OpenOptions::new()
             .write(true)
@@ -56,5 +61,6 @@ mod tests {
         );
         drop(first);
         assert!(OnlyUser::take(directory.path()).is_ok());
+        assert!(OnlyUser::take(&directory.path().join("made/on/the/way")).is_ok());
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::descriptors;
 use crate::directory::OnlyUser;
+use crate::environment::Environment;
 use crate::snapshot::Keeper;
 use crate::traffic::TrafficSource;
 use crate::version::VERSION;
@@ -57,12 +58,17 @@ impl Doors {
     /// # Errors
     ///
     /// When an address cannot be had, the secret cannot be kept, or the table's memory is not there.
-    pub(crate) fn open(policy: &Policy, file: Option<PolicyFile>) -> anyhow::Result<Self> {
-        let secret = match &policy.state.directory {
-            Some(directory) => secret::load_or_generate(directory),
-            None => secret::generate(),
+    pub(crate) fn open(
+        policy: &Policy,
+        file: Option<PolicyFile>,
+        environment: &dyn Environment,
+    ) -> anyhow::Result<Self> {
+        let secret = match (&policy.state.secret, &policy.state.directory) {
+            (Some(source), _) => secret::given(source, |name| environment.variable(name)),
+            (None, Some(directory)) => secret::load_or_generate(directory),
+            (None, None) => secret::generate(),
         }?;
-        // Made by now, for the secret. Before anything is read that another process may still write.
+        // Before anything is read that another process may still write.
         let directory = state_directory(policy)?;
         let limiter = Limiter::new(policy, &secret, SystemClock::new()).context("the policy cannot be put to work")?;
         let limiter = Arc::new(limiter);

@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Run, environment: &dyn Environment) -> anyhow::Res
     };
     let form = if arguments.json { Form::Json } else { Form::Text };
     logging::start(form, LevelFilter::INFO, environment)?;
-    match (run_file(file, form), form) {
+    match (run_file(file, form, environment), form) {
         (Err(error), Form::Json) => {
             tracing::error!("{error:#}");
             Ok(Exit::Failed)
@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Run, environment: &dyn Environment) -> anyhow::Res
     }
 }
 
-fn run_file(file: &Path, form: Form) -> anyhow::Result<Exit> {
+fn run_file(file: &Path, form: Form, environment: &dyn Environment) -> anyhow::Result<Exit> {
     worker::runtime()?.block_on(async {
         // Before anything else, since SIGHUP would end the process: whoever sends it early may have written the file just now.
         let hangups = Hangups::listen()?;
@@ -60,7 +60,7 @@ fn run_file(file: &Path, form: Form) -> anyhow::Result<Exit> {
             return Ok(Exit::Faulty);
         }
         reload::warn(&warnings);
-        serve(file, &text, &policy, hangups, form).await
+        serve((file, &text, &policy), hangups, form, environment).await
     })
 }
 
@@ -71,11 +71,10 @@ fn read(file: &Path) -> Result<(PolicyText, Policy, Vec<Warning>), PolicyError> 
 }
 
 async fn serve(
-    file: &Path,
-    text: &PolicyText,
-    policy: &Policy,
+    (file, text, policy): (&Path, &PolicyText, &Policy),
     mut hangups: Hangups,
     form: Form,
+    environment: &dyn Environment,
 ) -> anyhow::Result<Exit> {
     // Before the doors open: a signal that comes early drains them like any other.
     let mut stops = Stops::listen()?;
@@ -84,7 +83,7 @@ async fn serve(
         reloads: reloads.clone(),
         reload: Arc::new(wishes.clone()),
     };
-    let mut doors = Doors::open(policy, Some(policy_file))?;
+    let mut doors = Doors::open(policy, Some(policy_file), environment)?;
     let (settings, limiter) = doors.replaceable();
     Reader::new((file.to_owned(), text, policy), limiter, settings, reloads).start(wishes.clone())?;
     for (door, address) in doors.listeners() {

@@ -48,6 +48,7 @@ pub mod address;
 pub mod body;
 mod limiter;
 pub mod metrics;
+pub mod password;
 mod paths;
 pub mod policy;
 mod request;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use sluicegate_core::Secret;
 use sluicegate_state::snapshot::Fingerprint;
 
+use crate::policy::checked::SecretSource;
+
 /// The file's name in the state directory.
 const FILE: &str = "secret";
 
@@ -46,6 +48,18 @@ pub enum SecretError {
         /// Which one.
         path: PathBuf,
     },
+    /// The environment does not have the one that was given.
+    #[error("the environment has no {name}, in which the policy looks for the installation secret")]
+    Unset {
+        /// The variable's name.
+        name: String,
+    },
+    /// What was given is something else.
+    #[error("{place} is not an installation secret ({DIGITS} hexadecimal digits, the same on all nodes)")]
+    NotOne {
+        /// The file, or the variable of the environment.
+        place: String,
+    },
     /// The system has no randomness to give.
     #[error("the system's random source gives nothing: {0}")]
     NoRandomness(getrandom::Error),
@@ -62,6 +76,27 @@ pub fn generate() -> Result<Secret, SecretError> {
     Ok(Secret::from_bytes(bytes))
 }
 
+/// The secret that the policy says is given; `variable` looks one up in the environment.
+///
+/// # Errors
+///
+/// If it is not there, cannot be read, may be read by everybody, or is something else. None is made instead: it would be another
+/// one on each node.
+pub fn given(source: &SecretSource, variable: impl FnOnce(&str) -> Option<String>) -> Result<Secret, SecretError> {
+    match source {
+        SecretSource::File(path) => read(path, GIVEN_FOR).map_err(|error| match error {
+            SecretError::Malformed { path } => SecretError::NotOne {
+                place: path.display().to_string(),
+            },
+            error => error,
+        }),
+        SecretSource::Variable(name) => {
+            let text = variable(name).ok_or_else(|| SecretError::Unset { name: name.clone() })?;
+            decode(text.as_bytes()).ok_or_else(|| SecretError::NotOne { place: name.clone() })
+        }
+    }
+}
+
 /// The secret kept in `directory`, made with mode 0600 if there is none. The directory is made too, with mode 0700.
 ///
 /// Two processes that start at once end with the same secret.
@@ -71,7 +106,7 @@ pub fn generate() -> Result<Secret, SecretError> {
 /// If the file cannot be read or made, holds something else, or may be read by others. Nothing is overwritten.
 pub fn load_or_generate(directory: &Path) -> Result<Secret, SecretError> {
     let path = directory.join(FILE);
-    match read(&path) {
+    match read(&path, OWN_FOR) {
         Err(SecretError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
         answer => return answer,
     }
@@ -83,7 +118,7 @@ pub fn load_or_generate(directory: &Path) -> Result<Secret, SecretError> {
     match write(directory, &path, &secret) {
         Ok(()) => Ok(secret),
         // Another process was faster; its secret is everybody's.
-        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => read(&path),
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => read(&path, OWN_FOR),
         Err(source) => Err(SecretError::Io { path, source }),
     }
 }
@@ -108,13 +143,18 @@ pub(crate) fn node_number() -> u64 {
     (getrandom::u64().unwrap_or_default() >> 11).max(1)
 }
 
-fn read(path: &Path) -> Result<Secret, SecretError> {
+/// Bits of a file's mode that let others read it than may: a file of our own is its owner's alone, and one that was put there
+/// may be its group's too, by which secrets are handed to containers.
+const OWN_FOR: u32 = 0o077;
+pub(crate) const GIVEN_FOR: u32 = 0o007;
+
+fn read(path: &Path, others: u32) -> Result<Secret, SecretError> {
     let error = |source| SecretError::Io {
         path: path.to_owned(),
         source,
     };
     let file = File::open(path).map_err(error)?;
-    if is_exposed(&file.metadata().map_err(error)?) {
+    if is_exposed(&file.metadata().map_err(error)?, others) {
         return Err(SecretError::Exposed { path: path.to_owned() });
     }
     let mut text = Vec::new();
@@ -178,13 +218,13 @@ fn private(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(unix)]
-fn is_exposed(metadata: &fs::Metadata) -> bool {
+pub(crate) fn is_exposed(metadata: &fs::Metadata, others: u32) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    metadata.permissions().mode() & 0o077 != 0
+    metadata.permissions().mode() & others != 0
 }
 
 #[cfg(not(unix))]
-fn is_exposed(_: &fs::Metadata) -> bool {
+pub(crate) fn is_exposed(_: &fs::Metadata, _: u32) -> bool {
     false
 }
 
@@ -238,6 +278,29 @@ mod tests {
             );
             assert_eq!(fs::read_to_string(&path).expect("the file"), text);
         }
+    }
+
+    #[test]
+    fn a_given_secret_is_read_where_it_is_and_never_made() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let made = load_or_generate(directory.path()).expect("a fresh secret");
+        let file = |name: &str| SecretSource::File(directory.path().join(name));
+        let read = given(&file(FILE), |_| None).expect("the same secret");
+        assert_eq!(made.expose(), read.expose());
+        assert!(matches!(given(&file("none"), |_| None), Err(SecretError::Io { .. })));
+        assert!(!directory.path().join("none").exists());
+
+        let variable = SecretSource::Variable("SECRET".to_owned());
+        let digits = "ab".repeat(Secret::LEN);
+        let read = given(&variable, |name| (name == "SECRET").then(|| format!("{digits}\n"))).expect("a secret");
+        assert_eq!(read.expose(), &[0xab; Secret::LEN]);
+        assert!(matches!(given(&variable, |_| None), Err(SecretError::Unset { .. })));
+        let told = given(&variable, |_| Some("hunter2".to_owned())).expect_err("no secret");
+        assert!(
+            told.to_string().starts_with("SECRET is not an installation secret")
+                && !told.to_string().contains("hunter2"),
+            "{told}"
+        );
     }
 
     /// Snapshots depend on it; a change is a new context, and an amnesty.

@@ -60,13 +60,13 @@ pub(crate) fn demo(arguments: &Demo, environment: &dyn Environment) -> anyhow::R
         .parse()
         .context("the demo's limit is malformed; please report this")?;
 
-    worker::runtime()?.block_on(play(arguments, limit))
+    worker::runtime()?.block_on(play(arguments, limit, environment))
 }
 
-async fn play(arguments: &Demo, limit: Limit) -> anyhow::Result<Exit> {
+async fn play(arguments: &Demo, limit: Limit, environment: &dyn Environment) -> anyhow::Result<Exit> {
     let mut stops = Stops::listen()?;
     let upstream = Upstream::start()?;
-    let mut doors = open(arguments.port, upstream.address())?;
+    let mut doors = open(arguments.port, upstream.address(), environment)?;
     let gateway = doors
         .gateway_address()
         .context("the demo's gateway has no address; please report this")?;
@@ -116,20 +116,26 @@ async fn play(arguments: &Demo, limit: Limit) -> anyhow::Result<Exit> {
 }
 
 /// Opens the gateway at `port` and the admin listener near its own. What is not asked for by number may be elsewhere.
-fn open(port: Option<u16>, upstream: SocketAddr) -> anyhow::Result<Doors> {
+fn open(port: Option<u16>, upstream: SocketAddr, environment: &dyn Environment) -> anyhow::Result<Doors> {
     let gateway = |otherwise| port.map_or(otherwise, loopback);
-    match open_at(gateway(free_near(GATEWAY_PORT)), free_near(ADMIN_PORT), upstream) {
+    let open_at = |gateway, admin| open_at(gateway, admin, upstream, environment);
+    match open_at(gateway(free_near(GATEWAY_PORT)), free_near(ADMIN_PORT)) {
         // Somebody else took a port that was free a moment ago: another demo, most likely.
-        Err(error) if is_taken(&error) => open_at(gateway(loopback(0)), loopback(0), upstream),
+        Err(error) if is_taken(&error) => open_at(gateway(loopback(0)), loopback(0)),
         opened => opened,
     }
 }
 
-fn open_at(gateway: SocketAddr, admin: SocketAddr, upstream: SocketAddr) -> anyhow::Result<Doors> {
+fn open_at(
+    gateway: SocketAddr,
+    admin: SocketAddr,
+    upstream: SocketAddr,
+    environment: &dyn Environment,
+) -> anyhow::Result<Doors> {
     let text = cast::policy(gateway, admin, upstream);
     let (policy, _) =
         Policy::parse("the demo's policy", &text).context("the demo's policy has faults; please report this")?;
-    Doors::open(&policy, None)
+    Doors::open(&policy, None, environment)
 }
 
 fn is_taken(error: &anyhow::Error) -> bool {

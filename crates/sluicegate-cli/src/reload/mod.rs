@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use sluicegate::Limiter;
+use sluicegate::policy::checked::SecretSource;
 use sluicegate::policy::checked::State;
 use sluicegate::policy::{FieldFault, Policy, PolicyError, PolicyText};
 use sluicegate_admin::{Reloaded, Reloads};
@@ -157,11 +158,18 @@ impl Reader {
 impl Fixed {
     fn needing_restart(&self, policy: &Policy) -> Vec<FieldFault> {
         let (before, now) = (&self.state, &policy.state);
-        let fields: [(&'static [&'static str], bool); 5] = [
+        let secret: &'static [&'static str] = match &now.secret {
+            Some(SecretSource::Variable(_)) => &["state", "secret"],
+            _ => &["state", "secret_file"],
+        };
+        let fields: [(&'static [&'static str], bool); 7] = [
             (&["admin", "listen"], policy.admin.listen != self.admin),
             (&["state", "memory"], now.memory != before.memory),
             (&["state", "split"], now.split != before.split),
             (&["state", "directory"], now.directory != before.directory),
+            // Under another secret every key would start anew; another store has to be met first.
+            (secret, now.secret != before.secret),
+            (&["state", "share"], now.share != before.share),
             (
                 &["state", "snapshot_every"],
                 now.snapshot_every != before.snapshot_every,
@@ -187,4 +195,34 @@ fn unreadable(error: PolicyError) -> Reloaded {
 /// Since 1970.
 pub(crate) fn now() -> Duration {
     Duration::from_nanos(unix_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(state: &str) -> Policy {
+        let text = format!("version: 1\nstate: {{ {state} }}\nrules: [{{ name: a, key: ip, limit: 1/s }}]\n");
+        Policy::parse("policy.yaml", &text).expect("a good policy").0
+    }
+
+    #[test]
+    fn another_store_or_secret_needs_a_restart() {
+        let before = policy("secret_file: ./secret, share: \"redis://a:6379\"");
+        let fixed = Fixed {
+            state: before.state.clone(),
+            admin: before.admin.listen,
+        };
+        for (state, fields) in [
+            ("secret_file: ./secret, share: \"redis://a:6379\"", &[][..]),
+            ("secret_file: ./secret, share: \"redis://b:6379\"", &["share"]),
+            ("secret_file: ./other, share: \"redis://a:6379\"", &["secret_file"]),
+            ("secret: \"${SECRET}\", share: \"redis://a:6379\"", &["secret"]),
+            ("memory: 256MiB", &["secret_file", "share"]),
+        ] {
+            let found = fixed.needing_restart(&policy(state));
+            let found: Vec<_> = found.iter().filter_map(|fault| fault.field.last().copied()).collect();
+            assert_eq!(found, fields, "{state}");
+        }
+    }
 }

@@ -67,16 +67,16 @@ pub struct Division {
     pub wide: usize,
     /// For the entries of logs.
     pub logs: usize,
-    /// For the leases of shared limits; 0 where no rule shares its limit.
+    /// For the leases of shared limits; 0 without a store.
     pub leases: usize,
 }
 
 impl State {
     /// Divides the memory: as [`State::split`] says, else by what `rules` need.
     ///
-    /// Together at most [`State::memory`]. Where any rule shares its limit, a quarter is for leases. Of the rest a kind
-    /// that no rule needs keeps a sixty-fourth, so that a reload can add such a rule, and the others share what is left:
-    /// cells of either size four parts each, the entries of logs two.
+    /// Together at most [`State::memory`]. Where any rule shares its limit, a quarter is for leases; without a store
+    /// nothing is. Of the rest a kind that no rule needs keeps a sixty-fourth, so that a reload can add such a rule, and
+    /// the others share what is left: cells of either size four parts each, the entries of logs two.
     pub fn divide(&self, rules: &[Rule]) -> Division {
         if let Some(split) = self.split {
             // In this order no product exceeds 64 bits: a hundredth of the memory first.
@@ -89,7 +89,11 @@ impl State {
             };
         }
         let needs = Needs::of(rules.iter(), self.share.is_some());
-        let leases = if needs.leases { self.memory / LEASES } else { 0 };
+        let leases = match (&self.share, needs.leases) {
+            (None, _) => 0,
+            (Some(_), false) => self.memory / SPARE,
+            (Some(_), true) => self.memory / LEASES,
+        };
         let memory = self.memory - leases;
         // Where no rule needs any, the next to come most likely needs a small one.
         let parts = [(needs.small || !needs.wide, 4), (needs.wide, 4), (needs.logs, 2)];
