@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use sluicegate_testkit::poll;
 use sluicegate_testkit::proxy::{FaultProxy, Mode};
-use sluicegate_testkit::redis::{RedisError, RedisOptions, RedisServer, Reply};
+use sluicegate_testkit::redis::{RedisError, RedisOptions, RedisServer, Reply, tls};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -260,5 +261,22 @@ fn a_replica_behind_a_cut_line_lacks_the_last_writes_when_it_is_promoted() -> Ou
     line.set(Mode::Refuse)?;
     replica.promote()?;
     assert_eq!(replica.command(&["GET", "key"])?.text().as_deref(), Some("before"));
+    Ok(())
+}
+
+#[test]
+fn a_second_port_speaks_tls_and_nothing_else() -> Outcome {
+    let server = RedisOptions::new().tls(tls::SERVER).start()?;
+    let address = server.tls_address().expect("it was asked for");
+    assert_ne!(address, server.address());
+    server.command(&["PING"])?;
+    let mut stranger = TcpStream::connect(address)?;
+    stranger.set_read_timeout(Some(PATIENCE))?;
+    stranger.write_all(b"*1\r\n$4\r\nPING\r\n")?;
+    let mut answer = Vec::new();
+    // What is no TLS is told so in an alert at most.
+    if stranger.read_to_end(&mut answer).is_ok() {
+        assert!(!answer.windows(4).any(|bytes| bytes == b"PONG"), "{answer:?}");
+    }
     Ok(())
 }

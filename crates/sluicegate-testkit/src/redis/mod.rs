@@ -10,6 +10,7 @@ mod process;
 pub(crate) mod resp;
 mod sentinel;
 mod server;
+pub mod tls;
 
 use std::io;
 use std::net::SocketAddr;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::tls::{self, Identity};
 use super::{RedisError, RedisServer};
 
 /// How to start a server. Unless told otherwise: `redis-server` of the search path, nothing kept on disk, no password, no bound on
@@ -15,6 +16,7 @@ pub struct RedisOptions {
     password: Option<String>,
     persistent: bool,
     sentinel: bool,
+    tls: Option<Identity>,
     lines: Vec<String>,
 }
 
@@ -32,6 +34,7 @@ impl RedisOptions {
             password: None,
             persistent: false,
             sentinel: false,
+            tls: None,
             lines: Vec::new(),
         }
     }
@@ -73,6 +76,14 @@ impl RedisOptions {
         self.line(&format!("replicaof {} {}", primary.ip(), primary.port()))
     }
 
+    /// A second port that speaks TLS, as [`SERVER`](tls::SERVER) or whoever. It asks for no certificate of its clients unless the
+    /// line `tls-auth-clients yes` follows; it then trusts [`AUTHORITY`](tls::AUTHORITY).
+    #[must_use]
+    pub fn tls(mut self, identity: Identity) -> Self {
+        self.tls = Some(identity);
+        self.line("tls-auth-clients no")
+    }
+
     /// A line of `redis.conf`, such as `user app on >secret ~sg:* +@all`. Later lines win.
     #[must_use]
     pub fn line(mut self, line: &str) -> Self {
@@ -107,10 +118,26 @@ impl RedisOptions {
         &self.program
     }
 
-    /// The configuration file of a server on `port` that keeps its files in `folder`.
-    pub(super) fn configuration(&self, port: u16, folder: &Path) -> Result<String, RedisError> {
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The files of a server on these ports that lives in `folder`, by name.
+    pub(super) fn files(&self, ports: Ports, folder: &Path) -> Result<Vec<(&'static str, String)>, RedisError> {
+        let mut files = vec![(CONFIGURATION, self.configuration(ports, folder)?)];
+        if let Some(identity) = self.tls {
+            files.extend([
+                ("server.pem", identity.certificate.to_owned()),
+                ("server.key", identity.key.to_owned()),
+                ("authority.pem", tls::AUTHORITY.to_owned()),
+            ]);
+        }
+        Ok(files)
+    }
+
+    fn configuration(&self, ports: Ports, folder: &Path) -> Result<String, RedisError> {
         let mut lines = vec![
-            format!("port {port}"),
+            format!("port {}", ports.plain),
             "bind 127.0.0.1".to_owned(),
             format!("dir {}", quoted(&folder.to_string_lossy())),
             "daemonize no".to_owned(),
@@ -121,6 +148,15 @@ impl RedisOptions {
         ];
         if self.persistent {
             lines.extend(["appendonly yes".to_owned(), "appendfsync always".to_owned()]);
+        }
+        if let Some(port) = ports.tls {
+            let path = |name: &str| quoted(&folder.join(name).to_string_lossy());
+            lines.extend([
+                format!("tls-port {port}"),
+                format!("tls-cert-file {}", path("server.pem")),
+                format!("tls-key-file {}", path("server.key")),
+                format!("tls-ca-cert-file {}", path("authority.pem")),
+            ]);
         }
         // Before version 7 DEBUG was for everybody, and this line a fault.
         if self.major_version()? >= 7 {
@@ -143,6 +179,16 @@ impl RedisOptions {
         Ok(major.unwrap_or_default())
     }
 }
+
+/// Where a server listens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ports {
+    pub(super) plain: u16,
+    pub(super) tls: Option<u16>,
+}
+
+/// The name of the configuration file.
+pub(super) const CONFIGURATION: &str = "redis.conf";
 
 pub(super) fn not_started(program: &Path, source: std::io::Error) -> RedisError {
     if source.kind() == std::io::ErrorKind::NotFound {

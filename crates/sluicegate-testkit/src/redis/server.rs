@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::RedisError;
 use super::client::Client;
-use super::options::RedisOptions;
+use super::options::{CONFIGURATION, Ports, RedisOptions};
 use super::process::{Process, end_of};
 use super::resp::Reply;
 use crate::{poll, ports};
@@ -22,7 +22,7 @@ use crate::{poll, ports};
 #[derive(Debug)]
 pub struct RedisServer {
     options: RedisOptions,
-    port: u16,
+    ports: Ports,
     process: Mutex<Process>,
     folder: TempDir,
 }
@@ -59,35 +59,44 @@ impl RedisServer {
             match Self::on_free_port(&options, &folder) {
                 // Somebody else was faster.
                 Err(RedisError::Ended { said, .. }) if said.contains("in use") => {}
-                other => return other.map(|(process, port)| Self::new(options, port, process, folder)),
+                other => return other.map(|(process, ports)| Self::new(options, ports, process, folder)),
             }
         }
-        let (process, port) = Self::on_free_port(&options, &folder)?;
-        Ok(Self::new(options, port, process, folder))
+        let (process, ports) = Self::on_free_port(&options, &folder)?;
+        Ok(Self::new(options, ports, process, folder))
     }
 
-    fn new(options: RedisOptions, port: u16, process: Process, folder: TempDir) -> Self {
+    fn new(options: RedisOptions, ports: Ports, process: Process, folder: TempDir) -> Self {
         Self {
             options,
-            port,
+            ports,
             process: Mutex::new(process),
             folder,
         }
     }
 
-    fn on_free_port(options: &RedisOptions, folder: &TempDir) -> Result<(Process, u16), RedisError> {
-        let port = ports::free().map_err(RedisError::system("no free port"))?;
-        Ok((begin(options, port, folder)?, port))
+    fn on_free_port(options: &RedisOptions, folder: &TempDir) -> Result<(Process, Ports), RedisError> {
+        let free = || ports::free().map_err(RedisError::system("no free port"));
+        let ports = Ports {
+            plain: free()?,
+            tls: options.speaks_tls().then(free).transpose()?,
+        };
+        Ok((begin(options, ports, folder)?, ports))
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        loopback(self.port)
+        loopback(self.ports.plain)
+    }
+
+    /// Where it listens for TLS; `None` unless [`RedisOptions::tls`] says so.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.ports.tls.map(loopback)
     }
 
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.ports.plain
     }
 
     /// Its process id; another after a restart.
@@ -194,7 +203,7 @@ impl RedisServer {
             removed(fs::remove_file(self.folder.path().join(kept)))?;
         }
         removed(fs::remove_dir_all(self.folder.path().join("appendonlydir")))?;
-        *process = begin(&self.options, self.port, &self.folder)?;
+        *process = begin(&self.options, self.ports, &self.folder)?;
         Ok(())
     }
 
@@ -209,7 +218,7 @@ impl RedisServer {
         process
             .kill()
             .map_err(RedisError::system("the server cannot be killed"))?;
-        *process = begin(&self.options, self.port, &self.folder)?;
+        *process = begin(&self.options, self.ports, &self.folder)?;
         Ok(())
     }
 
@@ -239,12 +248,14 @@ impl RedisServer {
 }
 
 /// Starts a process and waits until it, and not another on its port, answers.
-fn begin(options: &RedisOptions, port: u16, folder: &TempDir) -> Result<Process, RedisError> {
-    let configuration = folder.path().join("redis.conf");
+fn begin(options: &RedisOptions, ports: Ports, folder: &TempDir) -> Result<Process, RedisError> {
+    for (name, text) in options.files(ports, folder.path())? {
+        let written = fs::write(folder.path().join(name), text);
+        written.map_err(RedisError::system("the server's files cannot be written"))?;
+    }
     let log = folder.path().join("log");
-    let text = options.configuration(port, folder.path())?;
-    fs::write(&configuration, text).map_err(RedisError::system("the configuration cannot be written"))?;
     removed(fs::remove_file(&log))?;
+    let configuration = folder.path().join(CONFIGURATION);
     let configuration = configuration.to_string_lossy();
     let mut arguments = vec![configuration.as_ref()];
     arguments.extend(options.is_sentinel().then_some("--sentinel"));
@@ -265,7 +276,7 @@ fn begin(options: &RedisOptions, port: u16, folder: &TempDir) -> Result<Process,
                 }));
             }
         }
-        let mut client = Client::connect(loopback(port), options.password_for_clients()).ok()?;
+        let mut client = Client::connect(loopback(ports.plain), options.password_for_clients()).ok()?;
         client.command(&["PING"]).ok()?;
         let found = info(&mut client, "process_id").ok()??;
         (found == pid).then_some(Ok(()))
