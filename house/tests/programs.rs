@@ -18,7 +18,7 @@ fn a_test_that_starts_a_redis_server_has_redis_in_its_files_name() -> Result<(),
         .members()
         .filter(|package| !TOOLS.contains(&package.name.as_str()))
     {
-        for source in Source::under(&package.folder())? {
+        for source in Source::under(package.folder())? {
             let path = source.path.strip_prefix(package.folder())?;
             let is_rig = package.name == "sluicegate-testkit" && path.starts_with("src");
             if starts_redis(&source.text) && !is_rig && !is_named(path) {
