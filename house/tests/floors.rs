@@ -8,6 +8,7 @@ use sluicegate_house::workspace::{Kind, Workspace, WorkspaceError};
 const ARROWS: &[(&str, &[&str])] = &[
     ("sluicegate-core", &[]),
     ("sluicegate-state", &["sluicegate-core"]),
+    ("sluicegate-redis", &["sluicegate-core", "sluicegate-state"]),
     ("sluicegate", &["sluicegate-core", "sluicegate-state"]),
     ("sluicegate-tower", &["sluicegate"]),
     ("sluicegate-admin", &["sluicegate"]),
