@@ -61,6 +61,23 @@ fn bucket(first: &str, second: &str) -> String {
     )
 }
 
+/// A file whose state shares limits; `share` is the store, and `fields` what its only rule has beside name and key.
+fn shared(share: &str, fields: &str) -> String {
+    format!(
+        "version: 1\nstate:\n  secret_file: secret\n  share: {share}\nrules:\n  - {{ name: a, key: ip, {fields} }}\n"
+    )
+}
+
+/// The same on a hundred nodes.
+fn on_a_hundred(fields: &str) -> String {
+    shared("{ redis: \"redis://a:6379\", fanout: 100 }", fields)
+}
+
+/// A file with a sound rule whose state shares limits by `share`.
+fn store(share: &str) -> String {
+    shared(share, "limit: 100/s")
+}
+
 /// A gateway with one upstream, and more lines below it.
 fn gateway(more: &str) -> String {
     format!(
@@ -493,6 +510,128 @@ fn cases() -> Vec<Case> {
             (2, 26, "state.split.small"), ("is not a share", "from 0% to 100%")),
         case("no memory for what a rule needs", "version: 1\nstate: { split: { small: 90%, wide: 0%, logs: 10% } }\nrules: [{ name: a, key: ip, limit: 1/s, algorithm: fixed_window }]\n",
             (2, 17, "state.split"), ("`wide` has no memory", "give `wide` a share")),
+        // What limits are shared by.
+        case("sharing under no secret", "version: 1\nstate: { share: \"redis://a:6379\" }\n",
+            (2, 17, "state.share"), ("only under the same secret, and none is given", "secret_file: ./secret")),
+        case("two secrets", "version: 1\nstate: { secret_file: s, secret: \"${S}\" }\n",
+            (2, 10, "state.secret_file"), ("in the environment already", "remove one")),
+        case("a secret in plain text", "version: 1\nstate: { secret: hunter2 }\n",
+            (2, 18, "state.secret"), ("what stands here is no variable", "write ${NAME}")),
+        case("a secret's file without a name", "version: 1\nstate: { secret_file: run/ }\n",
+            (2, 23, "state.secret_file"), ("\"run/\" is no file", "write a path")),
+        case("no store", store("{ fanout: 3 }"),
+            (4, 10, "state.share"), ("no store is named", "add `redis: redis://HOST:PORT`")),
+        case("two stores", store("{ redis: \"redis://a:1\", redis_cluster: \"redis://b:1\" }"),
+            (4, 34, "state.share.redis_cluster"), ("a store already, `redis`", "a list in `redis`")),
+        case("a store that is a list of none", store("{ redis: [] }"),
+            (4, 19, "state.share.redis"), ("the list is empty", "add a server")),
+        case("a list for a store", store("[\"redis://a:1\", \"redis://b:1\"]"),
+            (4, 10, "state.share"), ("a list stands here", "write a map")),
+        case("more servers than anyone has", store(&format!("{{ redis: [{}] }}", (1..=33).map(|port| format!("\"redis://a:{port}\"")).collect::<Vec<_>>().join(", "))),
+            (4, 19, "state.share.redis"), ("the list has 33 entries", "keep it to 32")),
+        case("a server twice", store("{ redis: [\"redis://a:1\", \"rediss://A:1/0\"] }"),
+            (4, 35, "state.share.redis[1]"), ("rediss://a:1 is listed twice", "remove one")),
+        case("a server without a scheme", store("localhost:6379"),
+            (4, 10, "state.share"), ("has no scheme", "write redis://localhost:6379")),
+        case("a server by another protocol", store("http://a:80"),
+            (4, 10, "state.share"), ("a scheme that is not known", "redis://HOST:PORT")),
+        case("a server by a socket", store("unix:///run/redis.sock"),
+            (4, 10, "state.share"), ("a socket of this machine", "write redis://")),
+        case("a store without a port", store("redis://a"),
+            (4, 10, "state.share"), ("has no port", "redis://a:6379")),
+        case("a server of IPv6 without a port", store("redis://[::1]"),
+            (4, 10, "state.share"), ("\"redis://[::1]\" has no port", "redis://[::1]:6379")),
+        case("a server of IPv6 without brackets", store("redis://::1:6379"),
+            (4, 10, "state.share"), ("without brackets", "redis://[::1]:6379")),
+        case("a server of no address", store("\"redis://[::g]:1\""),
+            (4, 10, "state.share"), ("is no address", "redis://[::1]:6379")),
+        case("a server of port 0", store("redis://a:0"),
+            (4, 10, "state.share"), ("has no port that can be", "from 1 to 65535")),
+        case("a server of no host", store("rediss://"),
+            (4, 10, "state.share"), ("names no host", "rediss://HOST:PORT")),
+        case("a server of two words", store("redis://a b:1"),
+            (4, 10, "state.share"), ("is no server", "redis://HOST:PORT")),
+        case("a database by name", store("redis://a:1/users"),
+            (4, 10, "state.share"), ("other than a database's number", "redis://127.0.0.1:6379/2")),
+        case("a password in plain text", store("redis://gate:hunter2@a:1"),
+            (4, 10, "state.share"), ("\"redis://gate:***@a:1\" has a password in plain text", "`password_file`")),
+        case("a password in plain text, of its own", store("{ redis: \"redis://a:1\", password: hunter2 }"),
+            (4, 44, "state.share.password"), ("what stands here is no variable", "`password_file`")),
+        case("a user without a password", store("redis://gate@a:1"),
+            (4, 10, "state.share"), ("a user name and no password", "`password_file`")),
+        case("a user's name with a sign", store("\"redis://ga%74e:${P}@a:1\""),
+            (4, 10, "state.share"), ("'%' in its user name", "`username`")),
+        case("a user's name with a blank", store("{ redis: \"redis://a:1\", username: a b, password_file: p }"),
+            (4, 44, "state.share.username"), ("is no name that a server knows", "without blanks")),
+        case("a user alone", store("{ redis: \"redis://a:1\", username: gate }"),
+            (4, 44, "state.share.username"), ("no password beside it", "add `password_file`")),
+        case("two passwords", store("{ redis: \"redis://127.0.0.1:1\", password_file: p, password: \"${P}\" }"),
+            (4, 42, "state.share.password_file"), ("in the environment already", "remove one of the two")),
+        case("a password beside the one for all", store("{ redis: \"rediss://:${P}@a:1\", password_file: p }"),
+            (4, 19, "state.share.redis"), ("has a password of its own", "remove one")),
+        case("a database of a cluster", store("{ redis_cluster: \"redis://a:1/2\" }"),
+            (4, 27, "state.share.redis_cluster"), ("a cluster has no database 2", "leave the number out")),
+        case("a cluster half in TLS", store("{ redis_cluster: [\"redis://a:1\", \"rediss://b:1\"] }"),
+            (4, 43, "state.share.redis_cluster[1]"), ("asked in another way than the first", "rediss:// for all")),
+        case("sentinels of nobody", store("{ sentinel: { servers: \"redis://a:1\" } }"),
+            (4, 22, "state.share.sentinel"), ("`master` is missing", "add `master:`")),
+        case("a database of a sentinel", store("{ sentinel: { servers: \"redis://a:1/2\", master: m } }"),
+            (4, 33, "state.share.sentinel.servers"), ("a sentinel has no database 2", "leave the number out")),
+        case("certificates for nobody", store("{ redis: \"redis://a:1\", ca_file: ca.pem }"),
+            (4, 34, "state.share.ca_file"), ("no server is spoken to over TLS", "write rediss://")),
+        case("a certificate without its key", store("{ redis: \"rediss://a:1\", client_cert: c.pem }"),
+            (4, 48, "state.share.client_cert"), ("of no use without the other half", "add `client_key`")),
+        case("a key without its certificate", store("{ redis: \"rediss://a:1\", client_key: k.pem }"),
+            (4, 47, "state.share.client_key"), ("of no use without the other half", "add `client_cert`")),
+        case("no node at all", store("{ redis: \"redis://a:1\", fanout: 0 }"),
+            (4, 42, "state.share.fanout"), ("below the least, 1", "from 1 to 100000")),
+        case("no memory for leases", "version: 1\nstate: { secret_file: s, share: \"redis://a:1\", split: { small: 80%, wide: 10%, logs: 10% } }\nrules: [{ name: a, key: ip, limit: 1/s }]\n",
+            (2, 55, "state.split"), ("`leases` has no memory", "give `leases` a share")),
+        // How a rule shares.
+        case("sharing by nothing", rule("sharing: leased"),
+            (6, 14, "rules[0].sharing"), ("\"leased\" needs a store", "add `state.share`")),
+        case("a word for sharing that is none", rule("sharing: exakt"),
+            (6, 14, "rules[0].sharing"), ("not known here", "did you mean `exact`?")),
+        case("nodes without a store", rule("fanout: 4"),
+            (6, 5, "rules[0].fanout"), ("no store by which nodes would share", "sharing: local to divide")),
+        case("the loss of no store", rule("on_store_loss: closed"),
+            (6, 5, "rules[0].on_store_loss"), ("no store that could be lost", "add `state.share`")),
+        case("the loss of a store that is not asked", shared("redis://a:1", "limit: 9/s, sharing: local, on_store_loss: closed"),
+            (6, 53, "rules[0].on_store_loss"), ("loses nothing with the store", "sharing: auto")),
+        case("a bucket shared in two ways", bucket("key: ip, limit: 1/s", "key: ip, limit: 1/s, sharing: local"),
+            (5, 59, "rules[1].sharing"), ("`sharing` differs", "all rules")),
+        case("a bucket on two numbers of nodes", bucket("key: ip, limit: 4/s, sharing: local, fanout: 2", "key: ip, limit: 4/s, sharing: local, fanout: 4"),
+            (5, 74, "rules[1].fanout"), ("`fanout` differs", "all rules")),
+        case("a bucket that is lost in two ways", bucket("key: ip, limit: 1/s", "key: ip, limit: 1/s, on_store_loss: closed").replace("routes:", "state: { secret_file: s, share: \"redis://a:1\" }\nroutes:"),
+            (6, 65, "rules[1].on_store_loss"), ("`on_store_loss` differs", "all rules")),
+        case("less than nothing for each node", rule_of(&["limit: 5/min", "sharing: local", "fanout: 6"]),
+            (7, 13, "rules[0].fanout"), ("of \"5/min\" nothing is left for each of 6 nodes", "write fewer nodes")),
+        case("an overflow with nothing for each node", rule_of(&["sharing: local", "fanout: 6", "overflow: 5/min"]),
+            (7, 13, "rules[0].fanout"), ("of \"5/min\" nothing is left", "raise the limit")),
+        case("a cost above a node's part", rule_of(&["limit: 60/min", "sharing: local", "fanout: 6", "cost: 11"]),
+            (8, 11, "rules[0].cost"), ("at most 10 do at once", "write 10 or less")),
+        case("a limit faster than a store counts", shared("redis://a:1", "limit: 10000001/s"),
+            (6, 32, "rules[0].limit"), ("more than the 10000000 a second", "sharing: local")),
+        case("a queue on many nodes", shared("redis://a:1", "limit: 9/s, algorithm: leaky_bucket, sharing: exact"),
+            (6, 71, "rules[0].sharing"), ("cannot be shared yet: a leaky bucket", "algorithm: token_bucket")),
+        case("windows from anybody's first hit", shared("redis://a:1", "limit: 9/s, algorithm: fixed_window, align: first_hit, rationale: x, sharing: leased"),
+            (6, 103, "rules[0].sharing"), ("cannot be shared yet: a window from the first hit", "align: epoch")),
+        case("a log on many nodes", shared("redis://a:1", "limit: 9/s, algorithm: sliding_log, sharing: leased"),
+            (6, 70, "rules[0].sharing"), ("cannot be shared yet: a sliding log", "algorithm: sliding_window")),
+        case("failures on many nodes", shared("redis://a:1", "limit: 9/s, count: failures, sharing: leased"),
+            (6, 63, "rules[0].sharing"), ("cannot be shared yet: what a response decides", "count: requests")),
+        case("a lock on many nodes", shared("redis://a:1", "limit: 9/s, exceed: { lock: 1h }, sharing: leased"),
+            (6, 68, "rules[0].sharing"), ("cannot be shared yet: a lock", "no `exceed`")),
+        case("a settled cost on many nodes", shared("redis://a:1", "limit: 9/s, cost: { reserve: 1, settle: response./n }, sharing: leased"),
+            (6, 89, "rules[0].sharing"), ("cannot be shared yet: what is put right", "without `settle`")),
+        case("a queue divided by nobody's word", shared("redis://a:1", "limit: 9/s, algorithm: leaky_bucket, fanout: 3"),
+            (6, 70, "rules[0].fanout"), ("cannot be shared yet: a leaky bucket", "with `fanout` to divide")),
+        case("permits by every request", shared("redis://a:1", "limit: 9, algorithm: concurrency, sharing: exact"),
+            (6, 68, "rules[0].sharing"), ("\"exact\" does not go with permits", "write leased, or local")),
+        case("more on trust than there is", on_a_hundred("limit: 5/min, sharing: hybrid"),
+            (6, 48, "rules[0].sharing"), ("100·1 = 100 tokens pass beyond 5", "write leased or auto")),
+        case("a cost above what is given on trust", on_a_hundred("limit: 2000/s, cost: 3, sharing: hybrid"),
+            (6, 46, "rules[0].cost"), ("each may spend 2 unasked, and a request takes 3", "waits for as many")),
         case("snapshots without a folder", "version: 1\nstate: { snapshot_every: 10s }\n",
             (2, 26, "state.snapshot_every"), ("no folder to write to", "add `directory: ./state`")),
         case("snapshots without end", "version: 1\nstate: { directory: s, snapshot_every: 10ms }\n",
@@ -644,6 +783,28 @@ fn a_fault_is_one_line_and_its_excerpt_points_at_the_column() {
          use ms, s, min, h, d or w, or their long names"
     );
     assert_eq!(fault.excerpt(), "5 |     limit: 5/fortnight\n  |            ^\n");
+}
+
+#[test]
+fn no_message_about_a_file_shows_a_secret_in_it() {
+    for text in [
+        store("redis://gate:hunter2@a:1"),
+        store("\"redis://gate:hunter2@a:1 \""),
+        store("{ redis: [\"redis://:hunter2@a:1\", \"redis://a:1\"], fanout: 0 }"),
+        store("{ sentinel: \"redis://:hunter2@a:1\" }"),
+        store("{ redis: \"redis://a:1\", password: hunter2, fanout: 0 }"),
+        store("{ redis: \"redis://a:1\", password: \n      hunter2 }"),
+        store("{ redis: redis://:hunter2@a:1 }").replace("version: 1", "version: 1\n\tx"),
+        "version: 1\nstate: { secret: hunter2, directory: 5 }\n".to_owned(),
+        "version: 1\nstate: { secret: \"${hunter2!}\" }\n".to_owned(),
+        "version: 1\nstate: { memory: redis://:hunter2@a:1 }\n".to_owned(),
+        "version: 1\nredis://:hunter2@a:1: x\n".to_owned(),
+    ] {
+        for fault in faults(&text) {
+            let told = format!("{fault}\n{}{fault:?}", fault.excerpt());
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
 }
 
 #[test]

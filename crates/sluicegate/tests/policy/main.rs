@@ -3,6 +3,7 @@
 mod files;
 mod meaning;
 mod schema;
+mod sharing;
 mod warnings;
 
 use sluicegate::policy::{Policy, Warning};

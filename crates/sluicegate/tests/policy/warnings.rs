@@ -209,3 +209,90 @@ fn what_weakens_a_policy_is_warned_of() {
         &[("identity.forwarded_header", "no proxy is trusted")],
     );
 }
+
+#[test]
+fn a_limit_that_nodes_hold_worse_than_it_says_is_warned_of() {
+    let check = |share: &str, rule: &str, expected: &[(&str, &str)]| {
+        check_warnings(
+            &format!("state: {{ secret_file: s, share: {share} }}\nrules: [{{ name: a, key: ip, {rule} }}]\n"),
+            expected,
+        );
+    };
+    let one = "\"redis://a:1\"";
+    let hundred = "{ redis: \"redis://a:1\", fanout: 100 }";
+    check(hundred, "limit: 1000/s", &[]);
+    check(hundred, "limit: 5/min", &[]);
+    check(hundred, "limit: 1000/s, sharing: hybrid", &[]);
+    check(
+        hundred,
+        "limit: 500/s, sharing: hybrid",
+        &[(
+            "rules[0].sharing",
+            "100·1 = 100 tokens pass beyond 500, more than a tenth",
+        )],
+    );
+    let claimed = ("rules[0].cost", "sends 0 as");
+    check(
+        hundred,
+        "limit: 1000/s, sharing: hybrid, cost: header.x",
+        &[
+            ("rules[0].cost", "may spend 1 unasked, and a request may take 1000"),
+            claimed,
+        ],
+    );
+    check(
+        hundred,
+        "limit: 1000/s, sharing: hybrid, cost: { reserve: header.x, max: 1 }",
+        &[claimed],
+    );
+
+    let each = "each node keeps this limit for itself";
+    check(one, "limit: 9/s, algorithm: leaky_bucket", &[("rules[0]", each)]);
+    check(one, "limit: 9/s, algorithm: sliding_log", &[("rules[0]", each)]);
+    check(one, "limit: 9/s, count: failures", &[("rules[0]", each)]);
+    check(
+        one,
+        "limit: 9/s, exceed: { lock: 1h }, sharing: auto",
+        &[("rules[0].sharing", each)],
+    );
+    check(one, "limit: 9/s, algorithm: leaky_bucket, sharing: local", &[]);
+    check(one, "limit: 9/s, sharing: local", &[]);
+    check(
+        hundred,
+        "limit: 9/s, sharing: local",
+        &[("rules[0].sharing", "on 100 nodes 891 tokens pass beyond 9")],
+    );
+    check(hundred, "limit: 900/s, sharing: local, fanout: 100", &[]);
+
+    check(one, "limit: 9/s, on_store_loss: closed", &[]);
+    check(
+        one,
+        "limit: 9/s, on_store_loss: open",
+        &[("rules[0].on_store_loss", "whoever brings the store down")],
+    );
+}
+
+#[test]
+fn a_password_that_others_can_read_on_its_way_is_warned_of() {
+    let check = |share: &str, expected: &[(&str, &str)]| {
+        check_warnings(
+            &format!("state: {{ secret_file: s, share: {share} }}\nrules: [{{ name: a, key: ip, limit: 9/s }}]\n"),
+            expected,
+        );
+    };
+    let plain = |place| [(place, "the password crosses the network")];
+    check("\"redis://:${P}@a:1\"", &plain("state.share"));
+    check("\"rediss://:${P}@a:1\"", &[]);
+    check("\"redis://a:1\"", &[]);
+    for here in ["localhost", "127.0.0.1", "[::1]"] {
+        check(&format!("\"redis://:${{P}}@{here}:1\""), &[]);
+    }
+    check(
+        "{ redis: \"redis://10.0.0.1:1\", password_file: p }",
+        &plain("state.share.redis"),
+    );
+    check(
+        "{ sentinel: { servers: \"redis://10.0.0.1:1\", master: m }, password_file: p }",
+        &plain("state.share.sentinel.servers"),
+    );
+}

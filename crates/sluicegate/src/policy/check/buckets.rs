@@ -132,6 +132,22 @@ fn difference(entry: &Entry, rule: &Rule, first: &Rule) -> Option<(&'static str,
     let spots = &entry.spots;
     let differs = [
         (rule.key != first.key, "the key", spots.key),
+        // Before the rate, which a `fanout` may have divided.
+        (
+            rule.sharing != first.sharing,
+            "`sharing`",
+            spots.sharing.unwrap_or(spots.rule),
+        ),
+        (
+            rule.fanout != first.fanout,
+            "`fanout`",
+            spots.fanout.unwrap_or(spots.rule),
+        ),
+        (
+            rule.on_store_loss != first.on_store_loss,
+            "`on_store_loss`",
+            spots.on_store_loss.unwrap_or(spots.rule),
+        ),
         (
             !same_algorithm(&rule.algorithm, &first.algorithm),
             "the algorithm",
@@ -156,21 +172,6 @@ fn difference(entry: &Entry, rule: &Rule, first: &Rule) -> Option<(&'static str,
             rule.charge_refused != first.charge_refused,
             "`charge_refused`",
             spots.rule,
-        ),
-        (
-            rule.sharing != first.sharing,
-            "`sharing`",
-            spots.sharing.unwrap_or(spots.rule),
-        ),
-        (
-            rule.fanout != first.fanout,
-            "`fanout`",
-            spots.fanout.unwrap_or(spots.rule),
-        ),
-        (
-            rule.on_store_loss != first.on_store_loss,
-            "`on_store_loss`",
-            spots.on_store_loss.unwrap_or(spots.rule),
         ),
     ];
     differs

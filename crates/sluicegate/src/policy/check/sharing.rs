@@ -313,7 +313,7 @@ fn check_hybrid(entry: &Entry, rule: &Rule, terms: &SharingTerms, live: NonZeroU
         findings.fault(
             entry.spots.cost,
             format!(
-                "on {nodes} nodes each may spend {each} tokens unasked, and a request takes {cost}: \
+                "on {nodes} nodes each may spend {each} unasked, and a request takes {cost}: \
                  in hybrid the first of each node would be refused"
             ),
             remedy,
@@ -322,7 +322,7 @@ fn check_hybrid(entry: &Entry, rule: &Rule, terms: &SharingTerms, live: NonZeroU
         findings.warning(
             entry.spots.cost,
             format!(
-                "on {nodes} nodes each may spend {each} tokens unasked, and a request may take {cost}: \
+                "on {nodes} nodes each may spend {each} unasked, and a request may take {cost}: \
                  in hybrid a larger one is refused until the node has leased enough"
             ),
             format!("{remedy}, or write max: {each}"),
