@@ -245,11 +245,15 @@ impl Lease {
             && now >= self.deny_until
     }
 
-    /// Notes that `cost` units were asked for, whatever came of it.
+    /// Notes that `cost` units were asked for, whatever comes of it: to be called once for each request, before [`Lease::look`].
     pub fn note(&mut self, view: &View<'_>, cost: f64) {
         self.demand = self.demand_at(view) + cost;
         self.demand_at = view.at.time;
         self.demand_since += cost;
+        if self.outage.is_none() && self.is_alone(view) && view.plan.on_store_loss == OnStoreLoss::Local {
+            // At once, whatever the request then meets: what comes back meanwhile is this node's by its share.
+            self.outage = Some(self.begin_outage(view));
+        }
     }
 
     /// What a request of `cost` units meets. Changes nothing.

@@ -41,15 +41,24 @@ impl Outage {
     /// Units left at this node.
     pub(super) fn level(&self, view: &View<'_>) -> f64 {
         let terms = &view.plan.terms;
-        let least = if view.allowance > 0.0 { LEAST_BURST } else { 0.0 };
-        let most = (self.share * terms.burst).max(least);
+        let most = self.most(view);
         let grown = self.level + self.share * terms.rate() * (view.at.time - self.level_at).max(0.0);
         grown.min(most.max(self.level))
     }
 
+    /// The most that can gather.
+    fn most(&self, view: &View<'_>) -> f64 {
+        let least = if view.allowance > 0.0 { LEAST_BURST } else { 0.0 };
+        (self.share * view.plan.terms.burst).max(least)
+    }
+
     /// Until there are `cost` units; infinite if there never will be.
     pub(super) fn ready_after(&self, view: &View<'_>, cost: f64) -> f64 {
-        let missing = cost - self.level(view);
+        let level = self.level(view);
+        if cost > self.most(view).max(level) {
+            return f64::INFINITY;
+        }
+        let missing = cost - level;
         missing.max(0.0) / (self.share * view.plan.terms.rate())
     }
 

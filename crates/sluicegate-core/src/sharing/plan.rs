@@ -45,7 +45,7 @@ pub enum OnStoreLoss {
 /// A limit as its rule shares it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
-    /// The limit. Its overdraft is set anew for the number of nodes.
+    /// The limit. Its overdraft is set anew in [`View::terms`].
     pub terms: Terms,
     /// What the rule asks for.
     pub sharing: Sharing,
@@ -59,6 +59,9 @@ pub struct Plan {
 
 /// The part of the burst that all nodes together may let through before they report it.
 pub const OMEGA: f64 = 0.1;
+
+/// Most nodes that each may owe one unit of a small limit: as many as may hold permits of one key.
+const NODES_MAX: f64 = 2_000.0;
 
 /// The part of the refill rate that all nodes together may let through without ever reporting it.
 pub const SIGMA: f64 = 0.05;
@@ -92,6 +95,18 @@ impl Plan {
             }
             Sharing::Auto | Sharing::Leased => Mode::Leased,
         }
+    }
+
+    /// Units that the debt may exceed the burst by. After an outage each node reports up to its share of the burst; and what passed on
+    /// trust is owed for as long as it takes to come back, when the nodes that it passed may long be gone. So this does not go
+    /// by how many live: in a fleet that shrinks, an honest debt would be taken for damage, and forgotten.
+    fn overdraft(&self) -> f64 {
+        let on_trust = OMEGA * self.terms.burst;
+        let on_trust = match self.sharing {
+            Sharing::Hybrid => on_trust.max(NODES_MAX),
+            Sharing::Auto | Sharing::Exact | Sharing::Leased => on_trust,
+        };
+        self.terms.burst + on_trust
     }
 
     /// How often a lease is renewed, in microseconds.
@@ -148,11 +163,10 @@ pub struct View<'p> {
 }
 
 impl View<'_> {
-    /// The terms that go to the store: with all that nodes may owe it. After an outage each reports up to its share of the burst,
-    /// so the debt may reach twice the burst and the allowances.
+    /// The terms that go to the store: with all that nodes may owe it.
     pub fn terms(&self) -> Terms {
         Terms {
-            overdraft: self.plan.terms.burst + self.nodes * self.plan.allowance(self.nodes),
+            overdraft: self.plan.overdraft(),
             ..self.plan.terms
         }
     }
