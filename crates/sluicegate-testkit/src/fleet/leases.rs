@@ -43,6 +43,7 @@ struct Node {
     ahead: f64,
     is_dead: bool,
     is_down: bool,
+    is_probing: bool,
     failures: u32,
     round_trip: f64,
     generation: u64,
@@ -125,6 +126,7 @@ impl Leases {
                     ahead,
                     is_dead: false,
                     is_down: false,
+                    is_probing: false,
                     failures: 0,
                     round_trip: setup.link.round_trip.0,
                     generation: 1,
@@ -353,8 +355,9 @@ impl Leases {
     }
 
     fn probe(&mut self, net: &mut Net<Batch>, number: u32) {
-        let node = &self.nodes[number as usize];
-        if !node.is_down || node.is_dead {
+        let node = &mut self.nodes[number as usize];
+        if node.failures == 0 || node.is_dead {
+            node.is_probing = false;
             return;
         }
         let mut batch = net.batch();
@@ -366,6 +369,7 @@ impl Leases {
     fn is_back(&mut self, net: &mut Net<Batch>, number: u32) {
         let node = &mut self.nodes[number as usize];
         node.failures = 0;
+        node.is_probing = false;
         if !node.is_down {
             return;
         }
@@ -497,11 +501,19 @@ impl Scheme for Leases {
             return;
         }
         node.failures += 1;
-        let is_first = node.failures == FAILURES;
-        node.is_down |= is_first;
-        if is_first || call.batch.is_probe {
-            let at = net.now + net.chance.between(PROBE_US.0, PROBE_US.1);
-            net.set_timer(at, PROBE, call.node);
+        node.is_down |= node.failures >= FAILURES;
+        if call.batch.is_probe {
+            node.is_probing = false;
+        }
+        if !node.is_probing {
+            node.is_probing = true;
+            // The first one at once: whether it was one call or the store should not take long to see.
+            let pause = if node.is_down {
+                net.chance.between(PROBE_US.0, PROBE_US.1)
+            } else {
+                0.0
+            };
+            net.set_timer(net.now + pause, PROBE, call.node);
         }
         let plan = net.setup.plan;
         let view = plan.view(self.at(call.node, net.now));

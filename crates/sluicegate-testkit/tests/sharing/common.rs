@@ -1,11 +1,15 @@
 //! Setups that the tests start from.
 
+use proptest::prelude::*;
 use sluicegate_core::Limit;
 use sluicegate_core::sharing::{Kind, OnStoreLoss, Plan, Sharing, Terms};
 use sluicegate_testkit::fleet::{self, Leases, Link, Load, Outcome, Setup};
 
 /// A limit of middling size: a third of a unit per node and lease period, so that leases alone cannot serve it.
 pub(crate) const MEDIUM: &str = "100/s burst 200";
+
+/// A limit of which every node holds a lease.
+pub(crate) const LARGE: &str = "50000/s burst 100000";
 
 /// What is played more than once.
 pub(crate) const SEEDS: [u64; 3] = [1, 2, 3];
@@ -49,4 +53,14 @@ pub(crate) fn play(setup: &Setup, seed: u64) -> Outcome {
         outcome.wait(99.0),
     );
     outcome
+}
+
+/// So many fleets, unless `PROPTEST_CASES` is set: proptest puts that number in the place of any that a test asks for. A fleet that fails
+/// is told whole, and by its seed; there is nothing smaller to look for.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        max_shrink_iters: 0,
+        ..ProptestConfig::default()
+    }
 }

@@ -1,5 +1,7 @@
 //! What nodes promise that share a limit, in simulated time.
 
 mod common;
+mod faults;
 mod limits_of_leases;
+mod search;
 mod steady;
