@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -69,6 +70,9 @@ pub(crate) struct Check {
     /// Take warnings for faults
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Reckon what limits allow on so many nodes; without it for as many as the file expects (`fanout`), else one
+    #[arg(long, value_name = "N", value_parser = nodes)]
+    pub(crate) nodes: Option<NonZeroU32>,
     /// Answer with one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -157,6 +161,17 @@ fn span(text: &str) -> Result<Duration, String> {
     Ok(length)
 }
 
+/// A number of nodes.
+fn nodes(text: &str) -> Result<NonZeroU32, String> {
+    let nodes = text.parse::<NonZeroU32>().ok();
+    nodes
+        .filter(|nodes| nodes.get() <= NODES_MAX)
+        .ok_or_else(|| format!("is no number of nodes; write one from 1 to {NODES_MAX}"))
+}
+
+/// As many as `fanout` may say.
+const NODES_MAX: u32 = 100_000;
+
 /// A limit in the policy file's words.
 fn limit(text: &str) -> Result<Limit, String> {
     text.parse()
@@ -198,6 +213,7 @@ Examples:
 const CHECK_EXAMPLES: &str = "\
 Examples:
   sluicegate check policy.yaml
+  sluicegate check --nodes 100 policy.yaml      what a hundred nodes let pass together
   sluicegate check --strict policy.yaml && systemctl restart sluicegate
   sluicegate check --json policy.yaml | jq .faults";
 

@@ -267,6 +267,82 @@ fn check_tells_how_the_memory_is_divided() {
     assert!(parts.iter().sum::<u64>() <= 16 << 20, "{parts:?}");
 }
 
+/// Rules of several nodes.
+const SHARED: &str = "\
+version: 1
+state: { memory: 16MiB, secret: \"${SECRET}\", share: \"redis://127.0.0.1:6379\" }
+rules:
+  - { name: everyone, key: [], limit: 1000/s burst 2000 }
+  - { name: logins, key: ip, limit: 5/min }
+  - { name: trusted, key: ip, limit: 50/min, sharing: hybrid }
+";
+
+#[test]
+fn check_tells_how_nodes_share_each_limit_and_by_how_much_they_can_exceed_it() {
+    // Neither the store nor the secret has to be there.
+    let answer = check(SHARED, &["--nodes", "5"]);
+    assert_eq!(answer.code, 0, "{}", answer.out);
+    for (rule, cells) in [
+        ("everyone", "5 auto: hybrid 200 10% 5% – 2000 more"),
+        ("logins", "5 auto: leased 0 0% 0% <1 5 more"),
+        ("trusted", "5 hybrid 5 10% 5% – 50 more"),
+    ] {
+        let is_row = |line: &&str| line.trim_start().starts_with(rule) && line.contains("more");
+        let row = answer.out.lines().find(is_row).expect(rule);
+        let words: Vec<&str> = row.split_whitespace().skip(1).collect();
+        assert!(words.join(" ").starts_with(cells), "{row}");
+    }
+    assert!(answer.out.contains("busy keys"), "{}", answer.out);
+    // Nobody has said how many there are.
+    let answer = check(SHARED, &[]);
+    assert!(answer.out.contains("--nodes N"), "{}", answer.out);
+    assert!(!check(GOOD, &[]).out.contains("without the store"));
+}
+
+#[test]
+fn check_refuses_what_a_limit_cannot_mean_on_so_many_nodes() {
+    let answer = check(SHARED, &["--nodes", "6"]);
+    assert_eq!(answer.code, 0);
+    assert!(answer.out.contains("6·1 = 6 tokens pass beyond 50"), "{}", answer.out);
+    let answer = check(SHARED, &["--nodes", "100"]);
+    assert_eq!(answer.code, 1);
+    assert!(
+        answer.out.contains("100·1 = 100 tokens pass beyond 50"),
+        "{}",
+        answer.out
+    );
+    let answer = check(GOOD, &["--nodes", "3"]);
+    assert!(answer.out.contains("3 nodes that share nothing"), "{}", answer.out);
+    for rubbish in ["0", "-1", "many", "100001"] {
+        assert_eq!(check(SHARED, &["--nodes", rubbish]).code, 2, "{rubbish}");
+    }
+}
+
+#[test]
+fn check_answers_programs_with_the_worst_case_of_nodes() {
+    let report = json(&check(SHARED, &["--json", "--nodes", "5"]).out);
+    let sharing = serde_json::json!({
+        "asked": "auto",
+        "mode": "hybrid",
+        "because": "5 × 40 is at most a tenth of 2000, and no cost is above 40",
+        "nodes": 5,
+        "divided_by": null,
+        "allowance": 40,
+        "excess_units": 200,
+        "excess_percent": 10.0,
+        "excess_rate_percent": 5.0,
+        "late_units": null,
+        "on_store_loss": "local",
+        "outage_units": 2000,
+    });
+    assert_eq!(report["rules"][0]["sharing"], sharing);
+    assert_eq!(report["memory"]["leases"]["bytes"], 4 << 20);
+    let alone = json(&check(GOOD, &["--json"]).out);
+    assert_eq!(alone["rules"][0]["sharing"]["mode"], "local");
+    assert_eq!(alone["rules"][0]["sharing"]["excess_units"], 0);
+    assert!(alone["memory"]["leases"].is_null() && alone["rules"][0]["sharing"]["on_store_loss"].is_null());
+}
+
 #[test]
 fn check_answers_programs_with_all_that_a_rule_says() {
     let report = json(&check(ALGORITHMS, &["--json"]).out);

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use sluicegate::policy::Policy;
+use sluicegate_state::leases::ENTRY_BYTES;
 use sluicegate_state::{SMALL_CELL_BYTES, WIDE_CELL_BYTES};
 
 use crate::columns::{self, Side};
@@ -17,6 +18,8 @@ pub(super) struct MemoryReport {
     wide: Cells,
     /// Entries of sliding logs.
     logs: Entries,
+    /// Leases of shared limits; `None` where nothing is shared.
+    leases: Option<Cells>,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,18 +47,25 @@ impl MemoryReport {
                 bytes: parts.logs,
                 entries: parts.logs / LOG_BLOCK_BYTES * LOG_BLOCK_ENTRIES,
             },
+            leases: policy.state.share.is_some().then_some(Cells {
+                bytes: parts.leases,
+                keys: parts.leases / ENTRY_BYTES,
+            }),
         }
     }
 
     pub(super) fn table(&self) -> Vec<String> {
         let row = |what: &str, bytes, room, of| [what.to_owned(), size(bytes), about(room), of];
         let of = |word: &str| word.to_owned();
-        let rows = [
+        let mut rows = vec![
             ["memory", "", "room for", ""].map(str::to_owned),
             row("small cells", self.small.bytes, self.small.keys, of("keys")),
             row("wide cells", self.wide.bytes, self.wide.keys, of("keys")),
             row("logs", self.logs.bytes, self.logs.entries, of("requests")),
         ];
+        if let Some(leases) = &self.leases {
+            rows.push(row("leases", leases.bytes, leases.keys, of("busy keys")));
+        }
         columns::align([Side::Left, Side::Right, Side::Right, Side::Left], &rows)
     }
 }
@@ -120,6 +130,21 @@ mod tests {
             "  logs         2.5MiB    143.3k  requests",
         ];
         assert_eq!(report.table(), lines);
+    }
+
+    #[test]
+    fn leases_are_told_of_where_limits_are_shared() {
+        let text = "version: 1\nstate: { memory: 160MiB, secret_file: s, share: \"redis://a:1\" }\nrules: [{ name: a, key: ip, limit: 1/s }]\n";
+        let (policy, _) = Policy::parse("policy.yaml", text).expect("a good policy");
+        let report = MemoryReport::new(&policy);
+        let leases = report.leases.as_ref().expect("they have a part");
+        assert_eq!((leases.bytes, leases.keys), (40 << 20, (40 << 20) / ENTRY_BYTES));
+        let table = report.table();
+        let row = table.last().expect("a row");
+        assert!(
+            row.starts_with("  leases ") && row.contains(" 40MiB ") && row.ends_with("  busy keys"),
+            "{row}"
+        );
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 mod memory;
 mod rule;
+mod sharing;
 
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
 
 use serde::Serialize;
-use sluicegate::policy::{Fault, Policy, PolicyError, Warning};
+use sluicegate::policy::{Fault, Policy, PolicyError, PolicyText, Warning};
 
 use crate::arguments::Check;
 use crate::excerpt::{Excerpt, Shown};
@@ -45,6 +47,9 @@ struct Report {
     rules: Vec<RuleReport>,
     /// How the memory is divided; `None` where the file has faults.
     memory: Option<MemoryReport>,
+    /// Whether the text tells how limits are shared.
+    #[serde(skip)]
+    shares: bool,
 }
 
 impl Report {
@@ -58,11 +63,15 @@ impl Report {
             warnings: Vec::new(),
             rules: Vec::new(),
             memory: None,
+            shares: false,
         };
-        match Policy::load(&arguments.file) {
+        let nodes = arguments.nodes.unwrap_or(NonZeroU32::MIN);
+        let read = PolicyText::read(&arguments.file);
+        match read.and_then(|text| Ok(text.policy_for(nodes)?)) {
             Ok((policy, warnings)) => {
                 report.ok = warnings.is_empty() || !arguments.strict;
-                report.rules = policy.rules.iter().map(|rule| RuleReport::new(rule, &policy)).collect();
+                report.rules = RuleReport::all(&policy, nodes);
+                report.shares = arguments.nodes.is_some() || is_shared(&policy);
                 report.memory = Some(MemoryReport::new(&policy));
                 report.warnings = warnings;
             }
@@ -97,6 +106,12 @@ impl Report {
             }
             text.push('\n');
         }
+        if self.shares && !self.rules.is_empty() {
+            for line in rule::sharing_table(&self.rules) {
+                let _ = writeln!(text, "{line}");
+            }
+            text.push('\n');
+        }
         for line in self.memory.iter().flat_map(MemoryReport::table) {
             let _ = writeln!(text, "{line}");
         }
@@ -118,6 +133,11 @@ impl Report {
         );
         text
     }
+}
+
+/// Whether the file says anything of other nodes.
+fn is_shared(policy: &Policy) -> bool {
+    policy.state.share.is_some() || policy.rules.iter().any(|rule| rule.fanout.is_some())
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -1,6 +1,7 @@
 //! What one rule says and allows.
 
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,6 +10,7 @@ use sluicegate::policy::checked::{
     Algorithm, CostSource, CostSpec, Count, KeyPart, OnSuccess, Overflow, Rule, SettleSource, Step,
 };
 
+use super::sharing::{self, SharingReport};
 use crate::allowance::{at_once, emission_interval, most_of};
 use crate::columns::{self, Side};
 
@@ -47,6 +49,7 @@ pub(super) struct RuleReport {
     enforce_percent: u8,
     /// The limit that keys share which find no room in the table; `None` where they are refused.
     overflow: Option<String>,
+    sharing: SharingReport,
 }
 
 /// What a request takes.
@@ -84,8 +87,20 @@ pub(super) fn table(rules: &[RuleReport]) -> Vec<String> {
     columns::align(sides, &rows)
 }
 
+/// One line for each rule that tells how nodes share it, and a heading.
+pub(super) fn sharing_table(rules: &[RuleReport]) -> Vec<String> {
+    let rows = rules.iter().map(|rule| (rule.name.as_str(), &rule.sharing));
+    sharing::table(&rows.collect::<Vec<_>>())
+}
+
 impl RuleReport {
-    pub(super) fn new(rule: &Rule, policy: &Policy) -> Self {
+    /// Of every rule, for so many nodes.
+    pub(super) fn all(policy: &Policy, nodes: NonZeroU32) -> Vec<Self> {
+        let rules = policy.rules.iter().zip(sharing::reports(policy, nodes));
+        rules.map(|(rule, sharing)| Self::new(rule, policy, sharing)).collect()
+    }
+
+    fn new(rule: &Rule, policy: &Policy, sharing: SharingReport) -> Self {
         let routes = rule.routes.iter().filter_map(|&index| policy.routes.get(index));
         let (max_wait, free) = match rule.algorithm {
             Algorithm::LeakyBucket { max_wait, free } => (Some(max_wait), Some(free)),
@@ -122,6 +137,7 @@ impl RuleReport {
                 Overflow::Shared(limit) => Some(limit.to_string()),
                 Overflow::Closed => None,
             },
+            sharing,
         }
     }
 

@@ -6,7 +6,7 @@
 //! ```text
 //!   exact    B + R·w + R·d               d: what a request waits for the store at most, WAIT_US
 //!   leased   B + R·w + R·d               the same, for requests that wait for a lease
-//!   hybrid   B + (1 + σ)·R·w + N·U       U = max(1, ⌊ω·B/N⌋)
+//!   hybrid   B + (1 + σ)·R·w + N·U       U = max(1, ⌊ω·B/N⌋); of windows without σ, since they forget nothing
 //!   apart    N/F times the limit         where each node keeps an F-th of it for itself, or all of it (F = 1)
 //! ```
 //!
@@ -25,6 +25,8 @@ pub struct Fleet {
     pub burst: NonZeroU64,
     /// Units a second; where it is held apart, on one node. Zero for permits, which know no time.
     pub rate: f64,
+    /// Whether it is a token bucket; windows and permits are not.
+    pub is_bucket: bool,
     /// Nodes that see a key.
     pub nodes: NonZeroU32,
 }
@@ -63,7 +65,6 @@ impl Fleet {
     /// The most beyond the limit while the store answers.
     #[expect(clippy::cast_precision_loss, reason = "fewer nodes than 2³²")]
     pub fn excess(&self) -> Excess {
-        let refills = |part| if self.rate > 0.0 { part } else { 0.0 };
         let nodes = u64::from(self.nodes.get());
         match self.held {
             Held::Together(Mode::Exact | Mode::Leased) => Excess {
@@ -73,7 +74,7 @@ impl Fleet {
             },
             Held::Together(Mode::Hybrid) => Excess {
                 units: self.allowance().get().saturating_mul(nodes),
-                rate: refills(SIGMA),
+                rate: if self.is_bucket { SIGMA } else { 0.0 },
                 waiting: 0.0,
             },
             Held::Apart(parts) => {
@@ -81,7 +82,11 @@ impl Fleet {
                 let beyond = nodes.saturating_sub(parts);
                 Excess {
                     units: self.burst.get().saturating_mul(beyond),
-                    rate: refills(beyond as f64 / parts as f64),
+                    rate: if self.rate > 0.0 {
+                        beyond as f64 / parts as f64
+                    } else {
+                        0.0
+                    },
                     waiting: 0.0,
                 }
             }
@@ -132,6 +137,7 @@ mod tests {
             held,
             burst: NonZeroU64::new(burst).expect("a burst"),
             rate,
+            is_bucket: true,
             nodes: nodes(count),
         }
     }
@@ -157,6 +163,18 @@ mod tests {
         // Permits know no time.
         check(LEASED, (20, 0.0, 3), (0, 0.0, 0.0));
         check(Held::Apart(nodes(1)), (20, 0.0, 3), (40, 0.0, 0.0));
+    }
+
+    #[test]
+    fn a_window_forgets_nothing_so_that_its_rate_is_its_rate() {
+        let window = Fleet {
+            is_bucket: false,
+            ..fleet(HYBRID, 2_000, 100.0, 10)
+        };
+        assert_eq!(
+            (window.excess().units, window.excess().rate.to_bits()),
+            (200, 0.0_f64.to_bits())
+        );
     }
 
     #[test]

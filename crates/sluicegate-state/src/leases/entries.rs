@@ -10,8 +10,8 @@ use super::bucket::SharedBucket;
 use super::waiting::Queue;
 use super::wheel::{Link, Links, NEVER, NONE, Wheel, tick};
 
-/// What one key takes: its entry, and its place in the table at half fill.
-pub(super) const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * (size_of::<u32>() + 1);
+/// Bytes that one key takes: its entry, and its place in the table at half fill.
+pub const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * (size_of::<u32>() + 1);
 
 /// How many entries are looked at for an idle one when all are taken.
 const LOOKED_AT_MAX: usize = 16;

@@ -38,7 +38,8 @@ use crate::clock::{AnyClock, Clock as _};
 use crate::store::SHARDS;
 use crate::table::Key;
 use alarm::Alarm;
-use entries::{ENTRY_BYTES, Stripe};
+pub use entries::ENTRY_BYTES;
+use entries::Stripe;
 
 /// What a node holds of shared limits, within a number of bytes fixed when it is made.
 ///

@@ -263,6 +263,11 @@ fn a_limit_that_nodes_hold_worse_than_it_says_is_warned_of() {
         &[("rules[0].sharing", "on 100 nodes 891 tokens pass beyond 9")],
     );
     check(hundred, "limit: 900/s, sharing: local, fanout: 100", &[]);
+    check(
+        hundred,
+        "limit: 500/s, sharing: local, fanout: 50",
+        &[("rules[0].sharing", "on 100 nodes 500 tokens pass beyond 500")],
+    );
 
     check(one, "limit: 9/s, on_store_loss: closed", &[]);
     check(

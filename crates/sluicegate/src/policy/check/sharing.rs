@@ -169,7 +169,11 @@ fn part(limit: &RuleLimit, algorithm: Algorithm, nodes: NonZeroU32) -> Option<Ru
 
 /// Notes what each rule cannot have, and what it had better not, with at least `live` nodes.
 pub(super) fn check(rules: &[Entry], store: Store<'_>, live: NonZeroU32, findings: &mut Findings<'_>) {
-    let Store::Given(share) = store else { return };
+    let share = match store {
+        Store::Given(share) => share,
+        Store::None => return about_no_store(rules, live, findings),
+        Store::Faulty => return,
+    };
     let mut buckets: HashMap<&str, Vec<&Rule>> = HashMap::new();
     for rule in rules.iter().filter_map(|entry| entry.rule.as_ref()) {
         buckets.entry(rule.bucket_name()).or_default().push(rule);
@@ -192,6 +196,18 @@ pub(super) fn check(rules: &[Entry], store: Store<'_>, live: NonZeroU32, finding
     }
 }
 
+/// What several nodes come to that share nothing.
+fn about_no_store(rules: &[Entry], live: NonZeroU32, findings: &mut Findings<'_>) {
+    let is_whole = |rule: &Rule| rule.fanout.is_none_or(|parts| parts < live);
+    if live.get() > 1 && rules.iter().filter_map(|entry| entry.rule.as_ref()).any(is_whole) {
+        findings.warning_of_file(
+            "state.share",
+            format!("{live} nodes that share nothing let up to {live} times each limit pass"),
+            "add it, as in {share: \"redis://127.0.0.1:6379\"}, or divide each limit by sharing: local with `fanout`",
+        );
+    }
+}
+
 /// Whether the rule's word can be had at all.
 fn is_offered(entry: &Entry, rule: &Rule, findings: &mut Findings<'_>) -> bool {
     let spots = &entry.spots;
@@ -210,11 +226,11 @@ fn is_offered(entry: &Entry, rule: &Rule, findings: &mut Findings<'_>) -> bool {
         }
         (Offered::Local(alone), _) => alone,
     };
-    let (why, instead) = reason(alone);
+    let instead = instead_of(alone);
     if let (Sharing::Auto, None) = (rule.sharing, spots.fanout) {
         findings.warning(
             spots.sharing.unwrap_or(spots.rule),
-            format!("each node keeps this limit for itself, so that N nodes let N times as much pass: {why}"),
+            format!("each node keeps this limit for itself, so that N nodes let N times as much pass: {alone}"),
             format!("write sharing: local if that is meant, with `fanout` to divide the limit by, or {instead}"),
         );
         return true;
@@ -225,36 +241,21 @@ fn is_offered(entry: &Entry, rule: &Rule, findings: &mut Findings<'_>) -> bool {
     };
     findings.fault(
         spot.unwrap_or(spots.rule),
-        format!("this limit cannot be shared yet: {why}"),
+        format!("this limit cannot be shared yet: {alone}"),
         format!("write sharing: local, with `fanout` to divide the limit by, or {instead}"),
     );
     false
 }
 
-/// Why a limit is each node's own, and what to do about it other than to say so.
-const fn reason(alone: Alone) -> (&'static str, &'static str) {
+/// What to do about a limit that is each node's own, other than to say so.
+const fn instead_of(alone: Alone) -> &'static str {
     match alone {
-        Alone::LeakyBucket => (
-            "a leaky bucket spaces what its own node lets go",
-            "algorithm: token_bucket",
-        ),
-        Alone::FirstHit => (
-            "a window from the first hit begins when that comes to this node",
-            "align: epoch",
-        ),
-        Alone::Log => (
-            "a sliding log remembers what came to this node",
-            "algorithm: sliding_window",
-        ),
-        Alone::Settles => (
-            "what is put right after the response finds its way back on this node alone",
-            "a cost without `settle`",
-        ),
-        Alone::Failures => (
-            "what a response decides finds its way back on this node alone",
-            "count: requests",
-        ),
-        Alone::Locks => ("a lock holds on the node that set it", "no `exceed`"),
+        Alone::LeakyBucket => "algorithm: token_bucket",
+        Alone::FirstHit => "align: epoch",
+        Alone::Log => "algorithm: sliding_window",
+        Alone::Settles => "a cost without `settle`",
+        Alone::Failures => "count: requests",
+        Alone::Locks => "no `exceed`",
     }
 }
 
@@ -333,13 +334,15 @@ fn check_hybrid(entry: &Entry, rule: &Rule, terms: &SharingTerms, live: NonZeroU
 /// What a limit that each node keeps for itself comes to on several.
 fn about_own_limits(entry: &Entry, rule: &Rule, terms: &SharingTerms, nodes: NonZeroU32, findings: &mut Findings<'_>) {
     let beyond = terms.excess(nodes).units;
+    let parts = u64::from(rule.fanout.map_or(1, NonZeroU32::get));
+    let whole = rule.limit.at_once().get().saturating_mul(parts);
     // What is said of `auto` has been said.
-    if rule.sharing != Sharing::Local || beyond <= rule.limit.at_once().get() / 10 {
+    if rule.sharing != Sharing::Local || beyond <= whole / 10 {
         return;
     }
     findings.warning(
         entry.spots.sharing.unwrap_or(entry.spots.rule),
-        format!("on {nodes} nodes {beyond} tokens pass beyond {}", rule.limit.at_once()),
-        "share the limit, or divide it: fanout: NODES",
+        format!("on {nodes} nodes {beyond} tokens pass beyond {whole}"),
+        format!("share the limit, or divide it by their number, fanout: {nodes}"),
     );
 }

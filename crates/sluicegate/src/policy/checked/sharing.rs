@@ -1,5 +1,6 @@
 //! What of sharing a rule can have, and what that comes to for so many nodes.
 
+use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 
 use sluicegate_core::sharing::excess::{Excess, Fleet, Held, Outage};
@@ -62,6 +63,20 @@ pub enum Alone {
     Failures,
     /// A lock is set where the limit was used up.
     Locks,
+}
+
+/// A part of a sentence: `a leaky bucket spaces what its own node lets go`.
+impl fmt::Display for Alone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LeakyBucket => "a leaky bucket spaces what its own node lets go",
+            Self::FirstHit => "a window from the first hit begins when that comes to this node",
+            Self::Log => "a sliding log remembers what came to this node",
+            Self::Settles => "what is put right after the response finds its way back on this node alone",
+            Self::Failures => "what a response decides finds its way back on this node alone",
+            Self::Locks => "a lock holds on the node that set it",
+        })
+    }
 }
 
 impl Rule {
@@ -209,6 +224,7 @@ impl SharingTerms {
             held: self.mode(live).map_or(Held::Apart(parts), Held::Together),
             burst: self.limit.at_once(),
             rate: rate.map_or(0.0, |rate| rate.count().get() as f64 / rate.period().as_secs_f64()),
+            is_bucket: self.algorithm == Algorithm::TokenBucket,
             nodes: self.nodes(live),
         }
     }

@@ -118,8 +118,8 @@ impl State {
     }
 }
 
-/// The part of the memory that leases have where limits are shared. An entry takes about ten times a cell and is there
-/// only for keys that are busy: in 256 MiB some four hundred thousand of them, beside seven million cells.
+/// The part of the memory that leases have where limits are shared. One takes four hundred bytes, and is there only for keys
+/// that are busy or were a moment ago: in 256 MiB there are some hundred and sixty thousand of them, beside seven million cells.
 const LEASES: usize = 4;
 
 /// A kind of cell that no rule needs keeps this part of the memory: room for hundreds of keys in the least memory that a policy
