@@ -16,8 +16,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use sluicegate::Limiter;
-use sluicegate::policy::checked::SecretSource;
-use sluicegate::policy::checked::State;
+use sluicegate::policy::checked::{SecretSource, State, StoreAddress, StoreTls};
 use sluicegate::policy::{FieldFault, Policy, PolicyError, PolicyText};
 use sluicegate_admin::{Reloaded, Reloads};
 use sluicegate_gateway::Settings;
@@ -169,7 +168,7 @@ impl Fixed {
             (&["state", "directory"], now.directory != before.directory),
             // Under another secret every key would start anew; another store has to be met first.
             (secret, now.secret != before.secret),
-            (&["state", "share"], now.share != before.share),
+            (&["state", "share"], store(now) != store(before)),
             (
                 &["state", "snapshot_every"],
                 now.snapshot_every != before.snapshot_every,
@@ -180,6 +179,11 @@ impl Fixed {
             .map(|(field, _)| FieldFault::needs_restart(field, "has changed"))
             .collect()
     }
+}
+
+/// What a node is connected to; how many nodes see a key is a matter of the rules.
+fn store(state: &State) -> Option<(&StoreAddress, &StoreTls)> {
+    state.share.as_ref().map(|share| (&share.store, &share.tls))
 }
 
 fn unreadable(error: PolicyError) -> Reloaded {
@@ -215,6 +219,10 @@ mod tests {
         };
         for (state, fields) in [
             ("secret_file: ./secret, share: \"redis://a:6379\"", &[][..]),
+            (
+                "secret_file: ./secret, share: { redis: \"redis://a:6379\", fanout: 3 }",
+                &[],
+            ),
             ("secret_file: ./secret, share: \"redis://b:6379\"", &["share"]),
             ("secret_file: ./other, share: \"redis://a:6379\"", &["secret_file"]),
             ("secret: \"${SECRET}\", share: \"redis://a:6379\"", &["secret"]),

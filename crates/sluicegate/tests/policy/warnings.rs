@@ -189,6 +189,7 @@ fn what_weakens_a_policy_is_warned_of() {
         &[("rules[0].enforce", "drawn anew at each start")],
     );
     check_warnings(&format!("state: {{ directory: s }}\n{ip}, enforce: 50% }}]\n"), &[]);
+    check_warnings(&format!("state: {{ secret_file: s }}\n{ip}, enforce: 50% }}]\n"), &[]);
     check_warnings(
         &format!("routes: [{{ name: a, path: /a }}, {{ name: b, path: /b }}]\n{ip}, routes: b }}]\n"),
         &[("routes[0]", "no rule applies to the route \"a\"")],

@@ -35,7 +35,8 @@ pub(super) fn give(routes: &Routes, rules: &Rules, state: &State, findings: &mut
         about_bodies(entry, rule, findings);
         about_missing_key(entry, rule, findings);
         algorithm::give(entry, rule, findings);
-        if (1..100).contains(&rule.enforce.as_percent()) && state.directory.is_none() {
+        let keeps_secret = state.directory.is_some() || state.secret.is_some();
+        if (1..100).contains(&rule.enforce.as_percent()) && !keeps_secret {
             findings.warning(
                 entry.spots.enforce,
                 "which keys are enforced is drawn anew at each start, because no folder keeps the secret",
