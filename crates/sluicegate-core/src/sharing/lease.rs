@@ -132,8 +132,8 @@ pub struct Outlook {
 
 /// By how much sooner than promised a lease ends here: for clocks that run apart by one part in a thousand, which is ten times what
 /// crystals do, and for the moment between the look and the spending.
-const GUARD_US: f64 = 5_000.0;
-const GUARD_SHARE: f64 = 0.001;
+pub(super) const GUARD_US: f64 = 5_000.0;
+pub(super) const GUARD_SHARE: f64 = 0.001;
 
 /// How long the report of a first request waits for a second one.
 const LINGER_US: f64 = 5_000.0;

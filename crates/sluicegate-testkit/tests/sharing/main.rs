@@ -3,5 +3,6 @@
 mod common;
 mod faults;
 mod limits_of_leases;
+mod permits;
 mod search;
 mod steady;
