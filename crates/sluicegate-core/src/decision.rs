@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use arrayvec::ArrayVec;
 
-use crate::algorithm::Answer;
+use crate::algorithm::{Answer, TokenBucket, Verdict};
 
 /// Most rules that may match one request. A policy that could exceed it is refused when it is loaded.
 pub const RULES_MAX: usize = 16;
@@ -156,10 +156,26 @@ impl RuleState {
         Self {
             remaining: answer.remaining,
             reset_nanos: to_nanos(answer.reset_after),
-            retry_nanos: match answer.retry {
-                None => PASSES,
-                Some(Retry::Never) => NEVER,
-                Some(Retry::After(wait)) => to_nanos(wait),
+            retry_nanos: retry_nanos(answer.retry),
+            rule,
+            mode,
+            overflow: false,
+        }
+    }
+
+    /// What a rule by a token bucket said, of the key's own cell.
+    #[inline]
+    pub const fn of_bucket(rule: RuleId, mode: Mode, bucket: &TokenBucket, verdict: &Verdict) -> Self {
+        Self {
+            remaining: bucket.remaining(verdict),
+            reset_nanos: match bucket.reset_nanos(verdict) {
+                Some(nanos) if nanos < LONGEST => nanos,
+                _ => LONGEST,
+            },
+            retry_nanos: if verdict.passes() {
+                PASSES
+            } else {
+                retry_nanos(bucket.retry(verdict))
             },
             rule,
             mode,
@@ -210,8 +226,18 @@ impl core::fmt::Debug for RuleState {
 }
 
 #[inline]
+const fn retry_nanos(retry: Option<Retry>) -> u64 {
+    match retry {
+        None => PASSES,
+        Some(Retry::Never) => NEVER,
+        Some(Retry::After(wait)) => to_nanos(wait),
+    }
+}
+
+#[inline]
 const fn to_nanos(span: Duration) -> u64 {
     match span.as_secs().checked_mul(NANOS_PER_SEC) {
+        // A second less, so that the sum stays below.
         Some(nanos) if nanos < LONGEST - NANOS_PER_SEC => nanos + span.subsec_nanos() as u64,
         _ => LONGEST,
     }
@@ -312,6 +338,26 @@ mod tests {
             for retry in [None, Some(Retry::After(span)), Some(Retry::Never)] {
                 let state = state(span, retry);
                 assert_eq!((state.retry(), state.passes()), (retry, retry.is_none()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_buckets_state_is_that_of_its_answer() {
+        use crate::algorithm::Tat;
+
+        for limit in ["3/s burst 10", "1 per 3650d burst 1000000000", "1/s"] {
+            let bucket = TokenBucket::new(limit.parse().expect(limit));
+            let now = bucket.tick(crate::Timestamp::from_nanos(12_345_678_901));
+            for (ahead, cost) in [(0, 1), (1 << 30, 1), (1 << 61, 1), (1 << 62, 0), (0, u64::MAX)] {
+                let verdict = bucket.decide(Tat::from_u64(now.as_u64() + ahead), now, crate::Cost::new(cost));
+                let (rule, mode) = (RuleId::new(3), Mode::Shadow);
+                let expected = RuleState::new(rule, mode, &bucket.answer(&verdict));
+                assert_eq!(
+                    RuleState::of_bucket(rule, mode, &bucket, &verdict),
+                    expected,
+                    "{limit}, {ahead}"
+                );
             }
         }
     }

@@ -114,13 +114,22 @@ impl TickScale {
     /// nanoseconds. Saturates at [`Duration::MAX`].
     #[inline]
     pub(crate) const fn span(&self, ticks: u64) -> Duration {
+        match self.span_nanos(ticks) {
+            Some(nanos) => Duration::from_nanos(nanos),
+            None => Duration::MAX,
+        }
+    }
+
+    /// The same in nanoseconds; `None` if those are 2⁶⁴ and more.
+    #[inline]
+    pub(crate) const fn span_nanos(&self, ticks: u64) -> Option<u64> {
         // A tick is shorter than 2⁵⁹ ns, the longest period, so the shift back stays above zero.
         let back = 63 - self.shift;
         let nanos = (ticks as u128 * self.inverse as u128 + ((1 << back) - 1)) >> back;
         if nanos > u64::MAX as u128 {
-            Duration::MAX
+            None
         } else {
-            Duration::from_nanos(nanos as u64)
+            Some(nanos as u64)
         }
     }
 }

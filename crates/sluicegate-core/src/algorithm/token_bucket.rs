@@ -284,6 +284,7 @@ impl TokenBucket {
     }
 
     /// Whole units left at a debt of a [`Verdict`] on this bucket.
+    #[inline]
     pub const fn remaining(&self, verdict: &Verdict) -> u64 {
         self.tolerance.saturating_sub(verdict.debt) / self.interval
     }
@@ -291,6 +292,12 @@ impl TokenBucket {
     /// Until the bucket is full, if nothing more is charged; zero when it is.
     pub const fn reset_after(&self, verdict: &Verdict) -> Duration {
         self.scale.span(verdict.debt)
+    }
+
+    /// [`Self::reset_after`] in nanoseconds, without the division that parts them from the seconds; `None` if they are 2⁶⁴ and more.
+    #[inline]
+    pub(crate) const fn reset_nanos(&self, verdict: &Verdict) -> Option<u64> {
+        self.scale.span_nanos(verdict.debt)
     }
 
     /// `None` if the request passes, else when it would.

@@ -181,7 +181,21 @@ impl<const WORDS: usize> Groups<WORDS> {
     /// Loads each line of the key's first group, and waits for none of them.
     #[inline]
     pub(super) fn fetch(&self, spot: Spot) {
-        let group = self.group(self.first(spot));
+        self.fetch_group(self.first(spot));
+    }
+
+    /// Loads the key's second group, if it is not in its first.
+    #[inline]
+    pub(super) fn fetch_further(&self, spot: Spot) {
+        let first = self.first(spot);
+        if search(self.group(first), spot.tag).is_none() {
+            self.fetch_group(self.second(spot, first));
+        }
+    }
+
+    #[inline]
+    fn fetch_group(&self, index: usize) {
+        let group = self.group(index);
         for cell in group.iter().step_by((LINE_WORDS / WORDS).max(1)) {
             // Relaxed: what is read is not looked at. The hint keeps the load from being left out as useless.
             std::hint::black_box(cell[0].load(Ordering::Relaxed));

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sluicegate_core::Retry;
 use sluicegate_core::algorithm::{Answer, TokenBucket, Verdict};
+use sluicegate_core::{Mode, Retry, RuleId, RuleState};
 
 use super::reach::Place;
 
@@ -92,13 +92,15 @@ impl<'a> Standing<'a> {
         }
     }
 
-    /// All of it in one.
+    /// All of it, as a report has it.
     #[inline]
-    pub const fn answer(&self) -> Answer {
-        match &self.said {
-            Said::Later(meter, verdict) => meter.answer(verdict),
-            Said::Now(answer) => *answer,
-        }
+    pub const fn state(&self, rule: RuleId, mode: Mode) -> RuleState {
+        let mut state = match &self.said {
+            Said::Later(meter, verdict) => RuleState::of_bucket(rule, mode, meter, verdict),
+            Said::Now(answer) => RuleState::new(rule, mode, answer),
+        };
+        state.overflow = self.overflow();
+        state
     }
 
     /// How long a request that passes has to wait before it goes on.

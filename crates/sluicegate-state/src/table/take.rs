@@ -63,7 +63,10 @@ pub enum Taken {
 struct Step<'s> {
     charge: &'s Charge<'s>,
     /// What was said when it was looked at and, once it is made, what was said then.
-    standing: Standing<'s>,
+    state: RuleState,
+    place: Place,
+    /// How long the request has to wait for it.
+    delay: Duration,
     /// What was seen for what is `written` in its place: for a bucket of one word a key, all that is left to do.
     seen: Option<Seen<'s>>,
     /// Whether the request has to stand in a queue for it.
@@ -116,6 +119,19 @@ impl Table {
         }
     }
 
+    /// Brings the other place where a key's cell may lie nearer, if it is not in the first one. For after [`Table::fetch`], once that
+    /// was asked for all keys that are to come: it looks at what that has brought.
+    #[inline]
+    pub fn fetch_further(&self, bucket: &Bucket, key: Key) {
+        if let Key::Hash(hash) = key {
+            let spot = bucket.spot(hash);
+            match bucket.storage() {
+                Storage::Word => self.small.fetch_further(spot),
+                Storage::Wide | Storage::Log => self.wide.fetch_further(spot),
+            }
+        }
+    }
+
     /// Charges by any algorithm, and a key that has no cell yet.
     #[cold]
     fn charge_any<'b>(&self, bucket: &'b Bucket, key: Key, cost: Cost, now: Timestamp) -> Standing<'b> {
@@ -132,8 +148,8 @@ impl Table {
     /// Takes all charges, or none, and reports where every rule stands. What has to be given back or corrected later is added to
     /// `takings`.
     ///
-    /// Every enforced charge is looked at first; if one refuses, nothing is touched. Then they are taken in their order, but for places
-    /// in queues, which come last.
+    /// Every enforced charge is looked at first, but for one whose look would be as dear as itself; if one refuses, nothing is
+    /// touched. Then they are taken, places in queues last.
     /// If another request was faster at one of them, what was taken before it is given back at once. So the limits
     /// never admit more than they should, though a request may be refused for a charge that is about to be given back.
     /// Shadow charges are taken only after that, and never decide.
@@ -154,7 +170,7 @@ impl Table {
             && !takings.is_tentative()
         {
             let standing = self.charge(charge.bucket, charge.key, charge.cost, now);
-            report.push(charge.state(&standing));
+            report.push(standing.state(charge.rule, charge.mode));
             return if standing.passes() {
                 Taken::All { delay: Duration::ZERO }
             } else {
@@ -173,24 +189,43 @@ impl Table {
         report: &mut Report,
         takings: &mut Takings,
     ) -> Taken {
+        let shares = may_share(charges);
+        // Of the charges whose cells are locked for a look too, the last needs none: it is made once all others have agreed, and
+        // before any of them is made.
+        let blind = charges.iter().rposition(Charge::locks).filter(|_| !shares);
         let mut delay = Duration::ZERO;
         let mut steps = ArrayVec::<Step<'_>, RULES_MAX>::new();
-        for charge in charges.iter().filter(|charge| charge.mode == Mode::Enforced) {
-            let step = self.look_ahead(charge, charge.cost, now);
-            if !step.standing.passes() {
-                return self.refuse(charges, (charge, step.standing), now, report);
+        let mut place = 0;
+        for (index, charge) in charges.iter().enumerate() {
+            if charge.mode == Mode::Shadow {
+                continue;
             }
-            delay = delay.max(step.standing.delay());
+            if blind == Some(index) {
+                place = steps.len();
+                continue;
+            }
+            let step = self.look_ahead(charge, charge.cost, now);
+            if !step.state.passes() {
+                return self.refuse(charges, (charge, step.state), now, report);
+            }
+            delay = delay.max(step.delay);
             steps.push(step);
         }
-        let shares = may_share(charges);
+        if let Some(index) = blind {
+            let charge = &charges[index];
+            let made = self.make(charge, delay, now);
+            if !made.state.passes() {
+                return self.refuse(charges, (charge, made.state), now, report);
+            }
+            steps.insert(place, made);
+        }
         // Queues come last: a place that is given back stays empty if somebody joined behind it, so none is taken before the others
         // have agreed.
         for queues in [false, true] {
             for index in 0..steps.len() {
                 let step = &mut steps[index];
                 let charge = step.charge;
-                if step.queues != queues || shares && charge.is_charged_by_another(charges) {
+                if step.is_made || step.queues != queues || shares && charge.is_charged_by_another(charges) {
                     continue;
                 }
                 if step.swap() {
@@ -198,11 +233,11 @@ impl Table {
                     continue;
                 }
                 let made = self.make(charge, delay, now);
-                if !made.standing.passes() {
+                if !made.state.passes() {
                     self.undo(&steps, clock);
-                    return self.refuse(charges, (charge, made.standing), now, report);
+                    return self.refuse(charges, (charge, made.state), now, report);
                 }
-                delay = delay.max(made.standing.delay());
+                delay = delay.max(made.delay);
                 steps[index] = made;
             }
         }
@@ -215,8 +250,8 @@ impl Table {
     }
 
     /// What [`Table::charge`] would answer, without a charge.
-    fn look<'s>(&'s self, charge: &'s Charge<'s>, cost: Cost, now: Timestamp) -> Standing<'s> {
-        self.look_ahead(charge, cost, now).standing
+    fn look(&self, charge: &Charge<'_>, cost: Cost, now: Timestamp) -> RuleState {
+        self.look_ahead(charge, cost, now).state
     }
 
     /// The same, and what there is to be done for the charge to be made.
@@ -231,7 +266,9 @@ impl Table {
                 let queues = charge.queues();
                 return Step {
                     charge,
-                    standing,
+                    state: standing.state(charge.rule, charge.mode),
+                    place: Place::Own,
+                    delay: standing.delay(),
                     seen: if queues { None } else { seen },
                     queues,
                     is_made: false,
@@ -282,7 +319,7 @@ impl Table {
         let early = |steps: &[Step<'_>], delay: Duration| {
             steps
                 .iter()
-                .position(|step| step.is_made && step.queues && step.standing.delay() < delay)
+                .position(|step| step.is_made && step.queues && step.delay < delay)
         };
         for _ in 0..ALIGN_ROUNDS_MAX {
             let Some(index) = early(steps, *delay) else {
@@ -294,10 +331,10 @@ impl Table {
             // So that it is not withdrawn a second time: whoever joined meanwhile may stand in the very same place.
             step.is_made = false;
             let again = self.make(step.charge, *delay, now);
-            if !again.standing.passes() {
+            if !again.state.passes() {
                 return false;
             }
-            *delay = (*delay).max(again.standing.delay());
+            *delay = (*delay).max(again.delay);
             *step = again;
         }
         early(steps, *delay).is_none()
@@ -327,11 +364,11 @@ impl Table {
             };
             let Some(step) = step else {
                 // Charged by another rule of the same bucket.
-                report.push(charge.state(&self.look(charge, Cost::ZERO, now)));
+                report.push(self.look(charge, Cost::ZERO, now));
                 continue;
             };
-            report.push(charge.state(&step.standing));
-            if !step.standing.passes() {
+            report.push(step.state);
+            if !step.state.passes() {
                 continue;
             }
             if charge.hold == Hold::UntilTheEnd {
@@ -347,7 +384,7 @@ impl Table {
     fn refuse_by_look(&self, charges: &[Charge<'_>], now: Timestamp, report: &mut Report) -> Taken {
         let enforced = charges.iter().filter(|charge| charge.mode == Mode::Enforced);
         let looks = enforced.map(|charge| (charge, self.look(charge, charge.cost, now)));
-        match looks.min_by_key(|(_, standing)| standing.passes()) {
+        match looks.min_by_key(|(_, state)| state.passes()) {
             Some(refused) => self.refuse(charges, refused, now, report),
             None => Taken::Nothing,
         }
@@ -360,19 +397,19 @@ impl Table {
     fn refuse(
         &self,
         charges: &[Charge<'_>],
-        (refused, standing): (&Charge<'_>, Standing<'_>),
+        (refused, state): (&Charge<'_>, RuleState),
         now: Timestamp,
         report: &mut Report,
     ) -> Taken {
         for charge in charges {
             if std::ptr::eq(refused, charge) {
-                report.push(charge.state(&standing));
+                report.push(state);
             } else {
-                let standing = self.look(charge, charge.cost, now);
-                if standing.passes() {
-                    report.push(charge.state(&self.look(charge, Cost::ZERO, now)));
+                let state = self.look(charge, charge.cost, now);
+                if state.passes() {
+                    report.push(self.look(charge, Cost::ZERO, now));
                 } else {
-                    report.push(charge.state(&standing));
+                    report.push(state);
                 }
             }
             if charge.when_refused == WhenRefused::Charge
@@ -414,6 +451,11 @@ impl<'b> Charge<'b> {
             && matches!(self.bucket.meter(), Meter::Word(WordMeter::TokenBucket(_)))
     }
 
+    /// Whether it is enforced and its cell has to be locked, if only to look at it.
+    fn locks(&self) -> bool {
+        self.mode == Mode::Enforced && self.bucket.storage() != Storage::Word
+    }
+
     /// Whether the request has to stand in a queue for it. Who asks for nothing takes no place.
     fn queues(&self) -> bool {
         self.cost > Cost::ZERO && matches!(self.meter(), Meter::Word(WordMeter::LeakyBucket(_)))
@@ -427,20 +469,16 @@ impl<'b> Charge<'b> {
             .iter()
             .any(|other| Arc::ptr_eq(other.bucket, self.bucket) && other.key == self.key && rank(other) < rank(self))
     }
-
-    #[inline]
-    fn state(&self, standing: &Standing<'_>) -> RuleState {
-        let mut state = RuleState::new(self.rule, self.mode, &standing.answer());
-        state.overflow = standing.overflow();
-        state
-    }
 }
 
 impl<'s> Step<'s> {
     fn of_acted(charge: &'s Charge<'s>, place: Place, acted: Option<Acted>, now: Timestamp) -> Self {
+        let standing = Standing::by_answer(place, acted.map(|acted| acted.answer));
         Self {
             charge,
-            standing: Standing::by_answer(place, acted.map(|acted| acted.answer)),
+            state: standing.state(charge.rule, charge.mode),
+            place: standing.place(),
+            delay: standing.delay(),
             seen: None,
             queues: charge.queues(),
             is_made: true,
@@ -463,7 +501,7 @@ impl<'s> Step<'s> {
             bucket: Arc::clone(self.charge.bucket),
             meter: self.charge.meter,
             key: self.charge.key,
-            place: self.standing.place(),
+            place: self.place,
             cost: self.charge.cost,
             hold: self.charge.hold,
             // A shadow rule knows no penalties.
