@@ -60,8 +60,8 @@ mod told;
 
 pub use limiter::{
     Admitted, AskError, AskedRule, Attempt, BodyQuestion, BuildError, Builder, Change, Check, Cleaner,
-    DEADLINE_DEFAULT, Decision, Engine, Grant, Key, KeyParts, Limiter, LimiterError, OPEN_MAX, Outcome, Permit,
-    Reservation, ReservationId, Reserve, Restored, Rule, RuleFaults, RuleHandle, Settled, Ticket,
+    DEADLINE_DEFAULT, Decision, Engine, Grant, Key, KeyParts, Limiter, LimiterError, LocalLimiter, OPEN_MAX, Outcome,
+    Permit, Reservation, ReservationId, Reserve, Restored, Rule, RuleFaults, RuleHandle, Settled, Ticket,
 };
 pub use policy::checked::{Algorithm, Align, OnSuccess};
 pub use request::{Request, canonical_host};

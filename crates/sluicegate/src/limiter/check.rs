@@ -65,25 +65,29 @@ impl Limiter {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as for `check`")]
     pub fn check_cost(&self, rule: impl AskedRule, key: impl Key, cost: u64) -> Result<Check, AskError> {
-        let engine = self.engine.load();
-        let rule = engine.asked(&rule)?;
-        let key = engine.cell_of(rule, &key);
-        match rule.asking {
-            Asking::Plain => {}
-            Asking::Through => return Ok(engine.ask_through(rule, key, Cost::new(cost), Hold::No).0),
-            Asking::Permits => return Err(engine.gives_permits(rule)),
-        }
-        let mode = rule.mode(key);
-        let now = self.shared.clock.now();
-        let standing = self.shared.table.charge(&rule.bucket, key, Cost::new(cost), now);
-        engine
-            .metrics
-            .count_check(rule.id, RuleOutcome::of(mode, standing.passes()));
-        Ok(Check::of_standing(mode, &standing))
+        self.engine.load().check_cost(rule, key, cost)
     }
 }
 
 impl Engine {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as for `Limiter::check`")]
+    pub(super) fn check_cost(&self, rule: impl AskedRule, key: impl Key, cost: u64) -> Result<Check, AskError> {
+        let rule = self.asked(&rule)?;
+        let key = self.cell_of(rule, &key);
+        match rule.asking {
+            Asking::Plain => {}
+            Asking::Through => return Ok(self.ask_through(rule, key, Cost::new(cost), Hold::No).0),
+            Asking::Permits => return Err(self.gives_permits(rule)),
+        }
+        let mode = rule.mode(key);
+        let now = self.shared.clock.now();
+        let standing = self.shared.table.charge(&rule.bucket, key, Cost::new(cost), now);
+        self.metrics
+            .count_check(rule.id, RuleOutcome::of(mode, standing.passes()));
+        Ok(Check::of_standing(mode, &standing))
+    }
+
     /// The cell of `rule` that a program's key names.
     #[inline]
     pub(super) fn cell_of<K: Key + ?Sized>(&self, rule: &Rule, key: &K) -> CellKey {

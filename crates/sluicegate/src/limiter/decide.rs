@@ -1,5 +1,6 @@
 //! Deciding one request: its charges, all of them or none.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +18,43 @@ use crate::request::Request;
 use crate::route::RouteId;
 
 impl Engine {
+    /// Finds the request's route and decides; one decision of many is timed.
+    #[inline]
+    pub(super) fn decide(self: &Arc<Self>, request: &Request<'_>) -> Outcome {
+        let route = self.told.routes.find(request.method, request.host, request.path);
+        if !self.metrics.is_sampled(route) {
+            return self.decide_on(route, request);
+        }
+        let start = self.shared.now();
+        let outcome = self.decide_on(route, request);
+        self.metrics.time(self.shared.now().saturating_since(start));
+        outcome
+    }
+
     /// Decides by the rules of a route; where some need the body, by the others first.
-    pub(super) fn decide(self: &Arc<Self>, route: Option<RouteId>, request: &Request<'_>) -> Outcome {
+    fn decide_on(self: &Arc<Self>, route: Option<RouteId>, request: &Request<'_>) -> Outcome {
+        // What most requests come to, filled where it is handed out: it takes most of a kibibyte, and would be copied at each
+        // step that handed it to the next.
+        let mut outcome = Outcome::Decided(Decision::Allow {
+            admitted: Admitted::new(route, self.generation()),
+            report: Report::of_generation(self.generation()),
+        });
+        self.decide_into(&mut outcome, route, request);
+        outcome
+    }
+
+    /// Makes of an allowance without rules what becomes of the request.
+    #[inline]
+    fn decide_into(self: &Arc<Self>, outcome: &mut Outcome, route: Option<RouteId>, request: &Request<'_>) {
+        let Outcome::Decided(Decision::Allow { admitted, report }) = outcome else {
+            return;
+        };
         let on_route = self.on_route(route);
         let attributes = Attributes::of(request, &self.identity, self.route_name(route));
         let mut charges = Charges::new();
         if let Err(refused) = self.charge(&on_route.head, &attributes, &mut charges) {
-            return Outcome::Decided(self.deny_without_charge(route, &refused));
+            *outcome = Outcome::Decided(self.deny_without_charge(route, &refused));
+            return;
         }
         let needs_body = !on_route.body.is_empty();
         let mut takings = if needs_body {
@@ -31,19 +62,35 @@ impl Engine {
         } else {
             Takings::new()
         };
-        let mut report = Report::of_generation(self.generation());
-        let Taken::All { delay } = self
+        let taken = self
             .shared
             .table
-            .take(&charges, &self.shared.clock, &mut report, &mut takings)
-        else {
-            return Outcome::Decided(self.deny(route, report));
-        };
-        if needs_body {
-            let question = BodyQuestion::new(self, route, request, &attributes, (takings, delay, report));
-            return Outcome::NeedsBody(Box::new(question));
+            .take(&charges, &self.shared.clock, report, &mut takings);
+        match taken {
+            Taken::All { delay } if needs_body => {
+                let taken = (takings, delay, mem::take(report));
+                let question = BodyQuestion::new(self, route, request, &attributes, taken);
+                *outcome = Outcome::NeedsBody(Box::new(question));
+            }
+            Taken::All { delay } if delay.is_zero() => self.pass(route, takings, admitted, report),
+            Taken::All { delay } => {
+                let report = mem::take(report);
+                *outcome = Outcome::Decided(self.admit_later(route, takings, delay, report));
+            }
+            Taken::Nothing => {
+                let report = mem::take(report);
+                *outcome = Outcome::Decided(self.deny(route, report));
+            }
         }
-        Outcome::Decided(self.admit(route, takings, delay, report))
+    }
+
+    /// Lets the request pass now, with what it holds.
+    #[inline]
+    fn pass(self: &Arc<Self>, route: Option<RouteId>, takings: Takings, admitted: &mut Admitted, report: &Report) {
+        self.metrics.count(route, RequestOutcome::Allow, report.states());
+        if !takings.is_empty() {
+            *admitted = Admitted::holding(route, self, takings, None);
+        }
     }
 
     /// Lets the request pass, now or after its wait.
@@ -56,12 +103,8 @@ impl Engine {
         report: Report,
     ) -> Decision {
         if delay.is_zero() {
-            self.metrics.count(route, RequestOutcome::Allow, report.states());
-            let admitted = if takings.is_empty() {
-                Admitted::new(route, self.generation())
-            } else {
-                Admitted::holding(route, self, takings, None)
-            };
+            let mut admitted = Admitted::new(route, self.generation());
+            self.pass(route, takings, &mut admitted, &report);
             return Decision::Allow { admitted, report };
         }
         self.admit_later(route, takings, delay, report)

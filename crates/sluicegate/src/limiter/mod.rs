@@ -23,6 +23,7 @@ mod engine;
 mod grant;
 mod key;
 mod keys;
+mod local;
 mod outcome;
 mod permit;
 mod question;
@@ -35,6 +36,7 @@ mod together;
 mod told;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -62,6 +64,7 @@ pub use cleaner::Cleaner;
 pub use engine::Engine;
 pub use grant::Grant;
 pub use key::{Key, KeyParts};
+pub use local::LocalLimiter;
 pub use outcome::{Decision, Outcome, Ticket};
 pub use permit::Permit;
 pub use question::BodyQuestion;
@@ -77,6 +80,8 @@ pub use snapshot::{Change, Restored};
 pub struct Limiter {
     pub(crate) shared: Arc<Shared>,
     engine: ArcSwap<Engine>,
+    /// The number of the engine in force, for whoever has kept one.
+    in_force: AtomicU64,
     recent: ArcSwap<Recent>,
     /// One policy at a time is put in force.
     replacing: Mutex<()>,
@@ -140,6 +145,7 @@ impl Limiter {
         recent.add(Arc::clone(&engine.told));
         Ok(Self {
             shared,
+            in_force: AtomicU64::new(engine.number),
             engine: ArcSwap::new(engine),
             recent: ArcSwap::from_pointee(recent),
             replacing: Mutex::new(()),
@@ -178,7 +184,10 @@ impl Limiter {
         publish(generation);
         // Before a decision can carry its number.
         self.recent.store(Arc::new(recent));
+        let number = engine.number;
         self.engine.store(engine);
+        // Release pairs with the acquire of whoever then looks for the engine of that number.
+        self.in_force.store(number, Ordering::Release);
         drop(former);
         self.shared.table.sweep(self.shared.now());
         Ok(())
@@ -190,15 +199,7 @@ impl Limiter {
     /// One reading of the clock; no allocation, no lock but for a key's first request, no wait. Only a request that has to wait, or
     /// whose body has to be read, costs an allocation.
     pub fn decide(&self, request: &Request<'_>) -> Outcome {
-        let engine = self.engine.load();
-        let route = engine.told.routes.find(request.method, request.host, request.path);
-        if !engine.metrics.is_sampled(route) {
-            return engine.decide(route, request);
-        }
-        let start = self.shared.now();
-        let outcome = engine.decide(route, request);
-        engine.metrics.time(self.shared.now().saturating_since(start));
-        outcome
+        self.engine.load().decide(request)
     }
 
     /// The policy in force, made ready. What is asked of it stays what it was when another takes its place.
