@@ -423,4 +423,4 @@ for i = 2, keys_count do
   end
   call('SET', keys[i], values[i], 'PX', life)
 end
-return table.concat(replies, '', 3)
+return table.concat(replies, '', 3, 2 * keys_count + 1)
