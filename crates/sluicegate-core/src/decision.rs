@@ -290,6 +290,16 @@ impl Report {
         );
     }
 
+    /// Puts the states into the policy's order, where they were not added in it.
+    pub fn sort(&mut self) {
+        self.states.sort_unstable_by_key(|state| state.rule);
+    }
+
+    /// Takes out the states of rules that `keeps` does not keep.
+    pub fn retain(&mut self, mut keeps: impl FnMut(RuleId) -> bool) {
+        self.states.retain(|state| keeps(state.rule));
+    }
+
     /// The states, in the policy's order.
     pub fn states(&self) -> &[RuleState] {
         &self.states

@@ -46,11 +46,11 @@ impl Node {
             cost_max: 1.0,
             fanout: 0.0,
         };
-        self.leases.bucket(SharedBucketSpec {
+        Arc::new(SharedBucket::new(SharedBucketSpec {
             identity: BucketIdentity(77),
             plan,
             overflow: None,
-        })
+        }))
     }
 
     fn ask(&self, buckets: &[&Arc<SharedBucket>], key: u8, cost: u64) -> SharedTaken {

@@ -13,7 +13,7 @@ use http::Request;
 use http::request::Parts;
 use http_body::Body;
 use pin_project_lite::pin_project;
-use sluicegate::{Admitted, Decision, Report, Ticket};
+use sluicegate::{Admitted, Decision, Outcome, Report, Ticket};
 use tokio::time::Sleep;
 use tower_service::Service;
 
@@ -106,12 +106,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let (admitted, report) = loop {
-            let decision = match this.wait.as_mut().project() {
+            let outcome = match this.wait.as_mut().project() {
                 WaitProjection::Ticket { ticket } => ready!(ticket.poll(cx)),
                 WaitProjection::Body { reading } => match ready!(reading.poll(cx)) {
-                    Ok((decision, body)) => {
+                    Ok((outcome, body)) => {
                         *this.body = Some(body);
-                        decision
+                        outcome
                     }
                     Err(fault) => return Poll::Ready(Verdict::Faulty { fault }),
                 },
@@ -127,14 +127,21 @@ where
                     break (admitted, mem::take(report));
                 }
             };
-            match decision {
-                Decision::Allow { admitted, report } => break (admitted, report),
-                Decision::Delay {
+            match outcome {
+                Outcome::Pending(ticket) => this.wait.set(Wait::Ticket { ticket }),
+                Outcome::NeedsBody(question) => {
+                    // Only the head's rules ask for it, before it was read.
+                    let body = this.body.take().and_then(Replay::unread).expect(POLLED_AGAIN);
+                    let reading = Reading::new(question, body);
+                    this.wait.set(Wait::Body { reading });
+                }
+                Outcome::Decided(Decision::Allow { admitted, report }) => break (admitted, report),
+                Outcome::Decided(Decision::Delay {
                     admitted,
                     after,
                     report,
-                } => this.wait.set(Wait::delay(admitted, after, report)),
-                decision => {
+                }) => this.wait.set(Wait::delay(admitted, after, report)),
+                Outcome::Decided(decision) => {
                     return Poll::Ready(Verdict::Refused {
                         head: this.head.take().expect(POLLED_AGAIN),
                         peer: *this.peer,

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 use sluicegate::body::ReadFault;
-use sluicegate::{BodyQuestion, Decision};
+use sluicegate::{BodyQuestion, Outcome};
 use tokio::time::Sleep;
 
 use crate::fault::BodyFault;
@@ -57,7 +57,7 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    type Output = Result<(Decision, Replay<B>), BodyFault>;
+    type Output = Result<(Outcome, Replay<B>), BodyFault>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -78,8 +78,8 @@ where
             question.refused();
             return Poll::Ready(Err(fault));
         }
-        let decision = question.finish()?;
-        Poll::Ready(Ok((decision, Replay::read(data.freeze(), trailers))))
+        let outcome = question.finish()?;
+        Poll::Ready(Ok((outcome, Replay::read(data.freeze(), trailers))))
     }
 }
 

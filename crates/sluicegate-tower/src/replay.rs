@@ -36,6 +36,14 @@ impl<B> Replay<B> {
         }
     }
 
+    /// The body, if nobody has read any of it.
+    pub(crate) fn unread(self) -> Option<B> {
+        match self.source {
+            Source::Straight { body } => Some(body),
+            Source::Read { .. } => None,
+        }
+    }
+
     /// It was read to its end.
     pub(crate) fn read(data: Bytes, trailers: Option<HeaderMap>) -> Self {
         Self {

@@ -38,7 +38,10 @@ impl World {
         };
         match self.limiter.decide(&request) {
             Outcome::Decided(decision) => decision,
-            Outcome::NeedsBody(question) => question.finish().expect("a request without a body"),
+            Outcome::NeedsBody(question) => {
+                let outcome = question.finish().expect("a request without a body");
+                outcome.decided().expect("nothing here waits for a store")
+            }
             Outcome::Pending(_) => unreachable!("nothing here waits for a store"),
         }
     }

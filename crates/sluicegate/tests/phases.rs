@@ -19,6 +19,11 @@ struct World {
     clock: Arc<ManualClock>,
 }
 
+#[track_caller]
+fn decided(outcome: Outcome) -> Decision {
+    outcome.decided().expect("nothing here waits for a store")
+}
+
 impl World {
     #[track_caller]
     fn new(rules: &str) -> Self {
@@ -66,7 +71,7 @@ impl World {
     fn with_body(&self, path: &str, body: &str) -> Result<Decision, ReadFault> {
         let mut question = self.question(path);
         question.feed(body.as_bytes())?;
-        question.finish()
+        Ok(decided(question.finish()?))
     }
 
     /// What the rule has left, seen by a request that is dropped again.
@@ -203,7 +208,7 @@ fn a_body_without_the_member_is_counted_as_the_rule_says() {
         ));
         let passed = (0..9).filter(|turn| match turn % 3 {
             // No body at all.
-            0 => world.question("/body").finish().expect("nothing to read").passes(),
+            0 => decided(world.question("/body").finish().expect("nothing to read")).passes(),
             1 => world
                 .with_body("/body", r#"{"other": 1}"#)
                 .expect("a good body")
@@ -375,7 +380,7 @@ fn the_time_that_a_body_takes_counts_as_waited() {
         let mut question = world.question("/body");
         question.feed(body.as_bytes()).expect("a good body");
         world.clock.advance(Duration::from_secs(seconds));
-        question.finish().expect("a good body")
+        decided(question.finish().expect("a good body"))
     };
     assert_eq!(delay(&send(&world, 0)), Duration::ZERO);
     let begun_at = world.clock.now();
@@ -620,7 +625,7 @@ fn a_question_asked_under_one_policy_is_answered_by_it_and_charged_to_the_next()
         .limiter
         .replace(&policy(&BY_BODY.replace("3/h", "9/h")))
         .expect("a good policy");
-    assert!(question.finish().expect("a good body").passes());
+    assert!(decided(question.finish().expect("a good body")).passes());
     assert_eq!(world.left("heads"), 7, "one before and one that looks, of nine");
     assert!(
         !world

@@ -41,6 +41,8 @@ pub struct Lease {
     in_flight: bool,
     /// The most that a request cost which was refused since the last ask, though nothing said that asking is of no use.
     refused: f64,
+    /// Units to be fetched for requests that cannot wait for them.
+    fetches: f64,
     outage: Option<Outage>,
     /// Which data of the store `known` is of, and that of the ask under way.
     generation: u64,
@@ -176,6 +178,7 @@ impl Lease {
             due_at: f64::INFINITY,
             in_flight: false,
             refused: 0.0,
+            fetches: 0.0,
             outage: None,
             generation: 0,
             asked_generation: 0,
@@ -225,6 +228,11 @@ impl Lease {
     /// Units held and not spent, at the node's time `now`.
     pub fn held(&self, now: f64) -> f64 {
         self.held.iter().map(|held| held.at(now)).sum()
+    }
+
+    /// Whether the key goes by this node's share, until the store has been told of it.
+    pub const fn goes_alone(&self) -> bool {
+        self.outage.is_some()
     }
 
     /// Units let through that the store does not know of yet.
@@ -382,6 +390,12 @@ impl Lease {
         }
     }
 
+    /// Has `cost` units fetched for a request to come, by one that cannot wait for them. Of no use to an exact limit, which holds nothing.
+    pub fn fetch(&mut self, view: &View<'_>, cost: f64) {
+        self.fetches = self.fetches.max(cost);
+        self.due_by(view.at.time.max(self.next_at));
+    }
+
     /// A request waits no longer. `was_asked` if its units are part of an ask that is under way.
     pub fn leave(&mut self, cost: f64, was_asked: bool) {
         let queue = if was_asked { &mut self.taking } else { &mut self.waiting };
@@ -492,13 +506,15 @@ impl Lease {
             }
         }
         if !is_idle && view.mode != Mode::Exact && now >= self.next_at {
-            ask.want = (need - self.held(now)).max(self.lacks(view)).max(0.0);
+            let held = self.held(now);
+            ask.want = (need.max(self.fetches) - held).max(self.lacks(view)).max(0.0);
         }
         // In hybrid mode a refusal goes by what is believed to be left, and only a reply can correct that.
         let is_curious = self.refused > 0.0 && view.mode == Mode::Hybrid;
         let settles = ask.settled.iter().any(|settled| settled.spent + settled.returned > 0.0);
         let says_nothing = !settles && ask.pay + ask.take + ask.want + ask.refund <= 0.0 && ask.heal.is_none();
         self.refused = 0.0;
+        self.fetches = 0.0;
         if says_nothing && self.outage.is_none() && !is_curious {
             return None;
         }

@@ -4,6 +4,7 @@ use sluicegate_core::Timestamp;
 use sluicegate_core::sharing::{Ask, Lease, Look, OnStoreLoss, Reply, View};
 
 use super::entries::Stripe;
+use super::status::count;
 use super::take::What;
 use super::waiting::Answered;
 use super::wheel::{NONE, tick};
@@ -136,6 +137,16 @@ impl Leases {
     /// Hands the answers of a call to its entries and to whoever waits for them; `now` is when they came.
     pub fn complete(&self, batch: &mut Batch, ended: Ended<'_>, now: Timestamp) {
         let time = micros(now);
+        let counters = &self.counters;
+        match ended {
+            Ended::Answered(_) => {
+                count(&counters.calls, 1);
+                count(&counters.keys, batch.len());
+            }
+            Ended::Undone => count(&counters.undone, 1),
+            Ended::Changed => count(&counters.changed, 1),
+            Ended::Unknown => count(&counters.unknown, 1),
+        }
         for (index, (item, place)) in batch.items.iter().zip(&batch.places).enumerate() {
             let Question::Units { ask, .. } = &item.question else {
                 continue;
@@ -151,6 +162,7 @@ impl Leases {
             match ended {
                 Ended::Answered(answers) => match answers.get(index) {
                     Some(Answer::Units(reply)) => {
+                        count(&counters.damaged, usize::from(reply.damaged));
                         let chance = stripe.chance();
                         let lease = &mut stripe.entries.at(*place).lease;
                         lease.apply(&view, ask, reply, batch.sent_at, chance);
@@ -182,6 +194,7 @@ impl Leases {
             let mut stripe = self.stripe(shard);
             let at = self.surroundings.now(shard, time);
             while let Some(late) = stripe.pop_late(time) {
+                count(&self.counters.late, 1);
                 let entry = stripe.entries.at(late.place);
                 let Some(plan) = entry.bucket.plan_of(entry.overflow).copied() else {
                     continue;

@@ -26,7 +26,8 @@ pub struct SharedBucket {
 }
 
 impl SharedBucket {
-    pub(super) fn new(spec: SharedBucketSpec) -> Self {
+    /// The bucket of a spec. Its state is that of every other bucket of the same identity.
+    pub fn new(spec: SharedBucketSpec) -> Self {
         let identity = spec.identity.0;
         #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
         let salt = (identity >> 64) as u64 ^ identity as u64;
@@ -35,6 +36,11 @@ impl SharedBucket {
             salt,
             overflowed: AtomicU64::new(0),
         }
+    }
+
+    /// What it was made from.
+    pub const fn spec(&self) -> &SharedBucketSpec {
+        &self.spec
     }
 
     /// What makes it the same bucket elsewhere.

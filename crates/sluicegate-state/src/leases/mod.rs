@@ -16,19 +16,20 @@ mod alarm;
 mod batch;
 mod bucket;
 mod entries;
+mod status;
 mod surroundings;
 mod take;
 mod waiting;
 mod wheel;
 
 use std::fmt;
-use std::sync::Arc;
 
 use sluicegate_core::{KeyHash, Timestamp};
 
 pub use alarm::Due;
 pub use batch::{Batch, COLLECT_MAX, Ended};
 pub use bucket::{SharedBucket, SharedBucketSpec};
+pub use status::{SharingCounts, SharingStatus};
 pub use surroundings::{LANES_MAX, LaneFacts, Surroundings};
 pub use take::{SharedCharge, SharedHolding, SharedHoldings, SharedMade, SharedMades, SharedTaken};
 pub use waiting::{WAITERS_MAX, Waited, Waiting};
@@ -40,6 +41,7 @@ use crate::table::Key;
 use alarm::Alarm;
 pub use entries::ENTRY_BYTES;
 use entries::Stripe;
+use status::Counters;
 
 /// What a node holds of shared limits, within a number of bytes fixed when it is made.
 ///
@@ -48,6 +50,7 @@ pub struct Leases {
     stripes: Box<[StripeSlot]>,
     surroundings: Surroundings,
     alarm: Alarm,
+    counters: Counters,
     clock: AnyClock,
     /// With which shard each lane's next call begins.
     turns: Box<[AtomicU64]>,
@@ -91,6 +94,7 @@ impl Leases {
                 .collect(),
             surroundings: Surroundings::new(),
             alarm: Alarm::new(),
+            counters: Counters::default(),
             clock,
             turns: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
             namer: Namer(store_key),
@@ -210,11 +214,4 @@ impl Spot {
 
 fn fold(hash: KeyHash, salt: u64) -> u64 {
     hash.as_u64() ^ salt
-}
-
-impl Leases {
-    /// Hands out the shared handle of a bucket, for entries and charges.
-    pub fn bucket(&self, spec: SharedBucketSpec) -> Arc<SharedBucket> {
-        Arc::new(SharedBucket::new(spec))
-    }
 }

@@ -13,6 +13,8 @@ pub struct Surroundings {
     lanes: Box<[LaneState]>,
     /// The lane of each shard, of 256.
     lane_of: Box<[AtomicU64]>,
+    /// Lanes that there are; none before the store is known.
+    lane_count: AtomicU64,
     nodes: AtomicU64,
     /// One while the store is shared with nodes of another secret.
     is_foreign: AtomicU64,
@@ -62,16 +64,23 @@ impl Surroundings {
                 })
                 .collect(),
             lane_of: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
+            lane_count: AtomicU64::new(0),
             nodes: AtomicU64::new(1.0f64.to_bits()),
             is_foreign: AtomicU64::new(0),
         }
     }
 
-    /// Which lane each shard belongs to, once the store is known.
-    pub fn lay_out(&self, lane: impl Fn(u8) -> Lane) {
+    /// Which of `lanes` lanes each shard belongs to, once the store is known.
+    pub fn lay_out(&self, lanes: u16, lane: impl Fn(u8) -> Lane) {
+        self.lane_count.store(u64::from(lanes), Ordering::Relaxed);
         for (shard, place) in (0u8..=u8::MAX).zip(&self.lane_of) {
             place.store(u64::from(lane(shard).0), Ordering::Relaxed);
         }
+    }
+
+    /// Lanes that there are; none before the store is known.
+    pub fn lanes(&self) -> u16 {
+        u16::try_from(self.lane_count.load(Ordering::Relaxed)).unwrap_or(u16::MAX)
     }
 
     /// The lane of a shard.

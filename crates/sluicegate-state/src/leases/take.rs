@@ -10,6 +10,7 @@ use sluicegate_core::{Cost, Mode, RULES_MAX, Report, Retry, RuleId, RuleState, T
 
 use super::bucket::SharedBucket;
 use super::entries::{Newcomer, Stripe};
+use super::status::count;
 use super::waiting::{Answered, Promise, Waiting};
 use super::{Leases, Spot, micros, units};
 use crate::atomics::MutexGuard;
@@ -183,6 +184,14 @@ impl Leases {
         }
     }
 
+    /// Has a charge fetched that would have to wait, for one to come: by a caller that cannot wait.
+    pub fn fetch(&self, charge: &SharedCharge<'_>, now: Timestamp) {
+        let cost = units(charge.cost);
+        let _ = self.at_hand(charge, micros(now), |hand, view| {
+            hand.stripe.entries.at(hand.place).lease.fetch(view, cost);
+        });
+    }
+
     /// Where a rule stands with a key; for a refusal, or an answer that came late. Charges nothing.
     pub fn standing(&self, charge: &SharedCharge<'_>, now: Timestamp) -> RuleState {
         charge.state(&self.look(charge, micros(now)))
@@ -276,6 +285,7 @@ impl Leases {
         if charges.is_empty() {
             return None;
         }
+        count(&self.counters.waited, charges.len());
         let mut waiting = Box::new(Waiting::new(Arc::clone(self)));
         for charge in charges {
             let mut promise: Option<Promise> = None;

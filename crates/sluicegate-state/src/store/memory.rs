@@ -3,18 +3,23 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sluicegate_core::Timestamp;
 use sluicegate_core::sharing::{Kind, Terms, exchange, permits, windows};
+
+use crate::clock::{Clock as _, SystemClock};
 
 use super::{
     Answer, Call, Exchanged, Heartbeat, Item, Lane, Presence, Question, Store, StoreError, StoreGeneration, StoreKey,
 };
 
-/// A store in memory with one lane and a clock that is told. For tests, simulations, and the conformance of other stores.
+/// A store in memory with one lane. For tests, simulations, and the conformance of other stores.
 ///
 /// Its memory has no bound but its keys'; it is not for nodes in service.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     inner: Arc<Mutex<Inner>>,
+    /// Moves its time on; without it, it is told.
+    clock: Option<SystemClock>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +47,15 @@ impl MemoryStore {
         store
     }
 
-    /// Sets its clock; it may go back.
+    /// An empty store whose clock goes by the machine's, from a year after the epoch.
+    pub fn ticking() -> Self {
+        Self {
+            clock: Some(SystemClock::new()),
+            ..Self::default()
+        }
+    }
+
+    /// Sets its clock; it may go back. A store that goes by the machine's clock goes on with that.
     pub fn set_now(&self, now: f64) {
         self.lock().now = now;
     }
@@ -74,9 +87,17 @@ impl MemoryStore {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         // Each answer is written whole, so whoever panicked has left nothing half done.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(clock) = &self.clock {
+            let since = clock.now().saturating_since(Timestamp::ZERO);
+            inner.now = YEAR_US + since.as_secs_f64() * 1e6;
+        }
+        inner
     }
 }
+
+/// A year in microseconds: what a store's clock shows is never near its beginning.
+const YEAR_US: f64 = 365.25 * 86_400.0 * 1e6;
 
 impl Inner {
     fn answer(&mut self, item: &Item) -> Answer {

@@ -11,6 +11,7 @@ use super::kept::Act;
 use super::reach::{Place, Target};
 use super::take::WhenRefused;
 use super::{Key, Table};
+use crate::leases::SharedHolding;
 
 /// Most charges of one request that are held until its end: one each for streams, tokens and failures, and one to spare. They are kept
 /// in place, so that taking them allocates nothing.
@@ -85,6 +86,8 @@ pub struct Takings {
     held: ArrayVec<Holding, HOLDS_MAX>,
     /// All else that is given back if the request leaves while it waits, or if a later phase refuses it.
     queued: Vec<Holding>,
+    /// What of limits that other nodes hold too is given back in the same cases.
+    lent: Vec<SharedHolding>,
     is_tentative: bool,
 }
 
@@ -94,6 +97,7 @@ impl Takings {
         Self {
             held: ArrayVec::new_const(),
             queued: Vec::new(),
+            lent: Vec::new(),
             is_tentative: false,
         }
     }
@@ -103,18 +107,20 @@ impl Takings {
         Self {
             held: ArrayVec::new_const(),
             queued: Vec::new(),
+            lent: Vec::new(),
             is_tentative: true,
         }
     }
 
-    pub(super) const fn is_tentative(&self) -> bool {
+    /// Whether everything that comes can be given back.
+    pub const fn is_tentative(&self) -> bool {
         self.is_tentative
     }
 
     /// Whether there is nothing to give back.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.queued.is_empty()
+        self.held.is_empty() && self.queued.is_empty() && self.lent.is_empty()
     }
 
     /// What is held until the request's end.
@@ -133,6 +139,21 @@ impl Takings {
         std::mem::take(&mut self.queued)
     }
 
+    /// Adds what was taken of a limit that other nodes hold too, to be given back like what is queued.
+    pub fn lend(&mut self, holding: SharedHolding) {
+        self.lent.push(holding);
+    }
+
+    /// Takes out what of limits that other nodes hold too was only to be given back while the request waited, or had a phase before it.
+    pub fn take_lent(&mut self) -> Vec<SharedHolding> {
+        std::mem::take(&mut self.lent)
+    }
+
+    /// From here on, everything that comes can be given back: the request has to wait.
+    pub const fn make_tentative(&mut self) {
+        self.is_tentative = true;
+    }
+
     /// Adds what another of the request's phases has taken. What does not fit, which a checked policy cannot bring about, is given
     /// back to the caller.
     pub fn join(&mut self, other: &mut Self) {
@@ -142,6 +163,7 @@ impl Takings {
             self.held.push(holding);
         }
         self.queued.append(&mut other.queued);
+        self.lent.append(&mut other.lent);
     }
 
     pub(super) fn hold(&mut self, holding: Holding) {

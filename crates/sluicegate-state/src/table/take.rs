@@ -301,6 +301,32 @@ impl Table {
         Step::of_acted(charge, place, acted, now)
     }
 
+    /// Reports a request that something else refuses: rules that would refuse it say when they would not, the others what is left.
+    /// Rules that charge refused requests do so.
+    #[cold]
+    pub fn pass_over(&self, charges: &[Charge<'_>], clock: &impl Clock, report: &mut Report) {
+        let now = clock.now();
+        let charges = charges.get(..RULES_MAX).unwrap_or(charges);
+        for charge in charges {
+            let mut state = self.look(charge, charge.cost, now);
+            if state.passes() {
+                state = self.look(charge, Cost::ZERO, now);
+            }
+            report.push(state);
+            self.penalize(charge, charges, now);
+        }
+    }
+
+    /// Charges a refused request where its rule does so.
+    fn penalize(&self, charge: &Charge<'_>, charges: &[Charge<'_>], now: Timestamp) {
+        if charge.when_refused == WhenRefused::Charge
+            && charge.mode == Mode::Enforced
+            && !charge.is_charged_by_another(charges)
+        {
+            let _ = self.charge_state(charge.target(now), Act::Penalize(charge.cost));
+        }
+    }
+
     /// Gives back what was charged.
     fn undo(&self, steps: &[Step<'_>], clock: &impl Clock) {
         // Time has passed since the charges were made, and may have refilled part of them.
@@ -412,12 +438,7 @@ impl Table {
                     report.push(state);
                 }
             }
-            if charge.when_refused == WhenRefused::Charge
-                && charge.mode == Mode::Enforced
-                && !charge.is_charged_by_another(charges)
-            {
-                let _ = self.charge_state(charge.target(now), Act::Penalize(charge.cost));
-            }
+            self.penalize(charge, charges, now);
         }
         Taken::Nothing
     }

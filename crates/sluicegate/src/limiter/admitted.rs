@@ -11,6 +11,7 @@ use sluicegate_state::{Holding, Takings};
 use super::ending::{Fate, Known};
 use super::engine::Engine;
 use super::shared::Shared;
+use super::ticket::spend;
 use crate::body::{Media, ResponseReader, Values};
 use crate::route::RouteId;
 
@@ -148,7 +149,7 @@ impl Open {
         }
         self.departs_at = None;
         // It goes on, so this stays spent.
-        drop(self.takings.take_queued());
+        spend(&mut self.takings);
     }
 
     fn answered(&mut self, route: Option<RouteId>, head: &Parts) {
@@ -242,6 +243,9 @@ pub(super) fn give_back(shared: &Shared, takings: &mut Takings, now: Timestamp) 
     }
     for holding in takings.take_queued() {
         shared.table.give_back(holding, now);
+    }
+    for holding in takings.take_lent() {
+        shared.give_back_lent(&holding);
     }
 }
 

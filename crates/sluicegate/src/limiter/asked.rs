@@ -1,14 +1,18 @@
 //! Which rule a program asks: by its name, or by a handle that has looked the name up.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sluicegate_core::algorithm::{Meter, WordMeter};
 use sluicegate_core::{Cost, RULES_MAX, RuleId};
+use sluicegate_state::leases::Waited;
 use sluicegate_state::{Charge, HOLDS_MAX, Hold, Key as CellKey, Taken, Takings, WhenRefused};
 
 use super::Limiter;
 use super::check::Check;
-use super::engine::{Engine, Rule};
+use super::engine::{Charges, Engine, Rule};
+use super::phase::{Phase, report_refused};
 use super::registry::OPEN_MAX;
 use crate::metrics::RuleOutcome;
 use crate::{Mode, Report};
@@ -37,7 +41,9 @@ pub enum AskError {
         name: String,
     },
     /// What the rule has charged cannot be put right later.
-    #[error("the rule {name:?} cannot put right what it has charged; that takes a token bucket or a window")]
+    #[error(
+        "the rule {name:?} cannot put right what it has charged; that takes a token bucket or a window with `sharing: local`"
+    )]
     CannotSettle {
         /// The rule.
         name: String,
@@ -190,6 +196,8 @@ pub(super) enum Asking {
     Through,
     /// It gives permits.
     Permits,
+    /// Other nodes have a say in it.
+    Together,
 }
 
 impl Limiter {
@@ -227,7 +235,7 @@ impl Engine {
             .take(&[charge], &self.shared.clock, &mut report, &mut takings);
         let delay = match taken {
             Taken::All { delay } => delay,
-            Taken::Nothing => std::time::Duration::ZERO,
+            Taken::Nothing => Duration::ZERO,
         };
         if hold == Hold::No {
             // A place in a queue could be given back while the program waits, and it has no way to say that it left.
@@ -238,6 +246,46 @@ impl Engine {
         self.metrics
             .count_check(rule.id, RuleOutcome::of(charge.mode, check.fits()));
         (check, takings)
+    }
+}
+
+impl Engine {
+    /// Charges one rule that other nodes have a say in, without a wait.
+    #[cold]
+    pub(super) fn ask_together(&self, rule: &Rule, key: CellKey, cost: Cost) -> Check {
+        let mode = rule.mode(key);
+        let (mut report, mut takings) = (Report::new(), Takings::new());
+        let together = rule.shared_charge_of(key, cost).into_iter().collect();
+        match self.take(&Charges::new(), &together, &mut report, &mut takings) {
+            Phase::Passed { .. } | Phase::Refused => {}
+            Phase::Waits(waits) => self.refuse_to_wait(waits, &mut takings, &mut report),
+        }
+        self.checked(rule, mode, &report)
+    }
+
+    /// The same, with a wait where the rule asks for one.
+    pub(super) async fn wait_together(self: Arc<Self>, rule: RuleId, key: CellKey, cost: Cost) -> Option<Check> {
+        let rule = self.rules.get(rule.index())?;
+        let mode = rule.mode(key);
+        let (mut report, mut takings) = (Report::new(), Takings::new());
+        let together = rule.shared_charge_of(key, cost).into_iter().collect();
+        if let Phase::Waits(waits) = self.take(&Charges::new(), &together, &mut report, &mut takings) {
+            match waits.waiting.await {
+                Waited::All(_) => self.report_asked(&waits.asked, &mut report),
+                Waited::Nothing { refused } => report_refused(&refused, &mut report),
+            }
+        }
+        Some(self.checked(rule, mode, &report))
+    }
+
+    fn checked(&self, rule: &Rule, mode: Mode, report: &Report) -> Check {
+        let state = report.states().first();
+        let check = state.map_or_else(
+            || unreachable_state(mode),
+            |state| Check::of_state(state, Duration::ZERO),
+        );
+        self.metrics.count_check(rule.id, RuleOutcome::of(mode, check.fits()));
+        check
     }
 }
 
@@ -261,11 +309,12 @@ impl Rule {
         }
     }
 
-    /// Whether what it has charged can be put right later.
+    /// Whether what it has charged can be put right later. What was spent of a lease is known to others by then.
     pub(super) fn can_settle(&self) -> bool {
-        matches!(
-            self.bucket.meter(),
-            Meter::Word(WordMeter::TokenBucket(_)) | Meter::Wide(_)
-        )
+        self.shared.is_none()
+            && matches!(
+                self.bucket.meter(),
+                Meter::Word(WordMeter::TokenBucket(_)) | Meter::Wide(_)
+            )
     }
 }

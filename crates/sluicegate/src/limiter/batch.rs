@@ -76,7 +76,12 @@ impl Engine {
                 self.charge_window(rule, &mut window, &mut each);
             } else {
                 for (key, cell) in window.drain(..) {
-                    each(key, self.ask_through(rule, cell, Cost::ONE, Hold::No).0);
+                    let check = if rule.asking == Asking::Together {
+                        self.ask_together(rule, cell, Cost::ONE)
+                    } else {
+                        self.ask_through(rule, cell, Cost::ONE, Hold::No).0
+                    };
+                    each(key, check);
                 }
             }
         }

@@ -1,12 +1,13 @@
 //! The short form: one rule, one key, asked by a program for something of its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_core::{Cost, Mode, Retry, RuleState};
 use sluicegate_state::{Clock as _, Hold, Key as CellKey, Standing};
 
 use super::Limiter;
-use super::asked::{AskError, AskedRule, Asking};
+use super::asked::{AskError, AskedRule, Asking, unknown};
 use super::engine::{Engine, Rule};
 use super::key::{Key, cell_of};
 use crate::metrics::RuleOutcome;
@@ -67,6 +68,25 @@ impl Limiter {
     pub fn check_cost(&self, rule: impl AskedRule, key: impl Key, cost: u64) -> Result<Check, AskError> {
         self.engine.load().check_cost(rule, key, cost)
     }
+
+    /// Charges `cost` units, and waits for the store where the rule has to ask it: a `leased` or `exact` rule that other nodes have a
+    /// say in, for a few milliseconds at most. Of any other rule it is [`Limiter::check_cost`], and ready at once.
+    ///
+    /// Needs no runtime of its own. Dropped before it is ready, it gives back what was taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::check`].
+    pub async fn check_waiting(&self, rule: impl AskedRule, key: impl Key, cost: u64) -> Result<Check, AskError> {
+        let engine = self.engine();
+        let asked = engine.asked(&rule)?;
+        if asked.asking != Asking::Together {
+            return self.check_cost(rule, key, cost);
+        }
+        let (id, cell) = (asked.id, engine.cell_of(asked, &key));
+        let checked = Arc::clone(&engine).wait_together(id, cell, Cost::new(cost)).await;
+        checked.ok_or_else(|| unknown(rule.name()))
+    }
 }
 
 impl Engine {
@@ -78,6 +98,7 @@ impl Engine {
         match rule.asking {
             Asking::Plain => {}
             Asking::Through => return Ok(self.ask_through(rule, key, Cost::new(cost), Hold::No).0),
+            Asking::Together => return Ok(self.ask_together(rule, key, Cost::new(cost))),
             Asking::Permits => return Err(self.gives_permits(rule)),
         }
         let mode = rule.mode(key);

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use sluicegate_core::algorithm::Answer;
 use sluicegate_core::{Mode, Reason, Report, Retry, RuleState};
-use sluicegate_state::{Taken, Takings};
+use sluicegate_state::Takings;
 
 use super::admitted::{Admitted, give_back};
 use super::attributes::Attributes;
-use super::engine::{Charges, Engine, NoCharge};
+use super::engine::{Charges, Engine, NoCharge, SharedCharges};
 use super::outcome::{Decision, Outcome};
+use super::phase::Phase;
 use super::question::BodyQuestion;
+use super::ticket::{Then, Ticket};
 use crate::metrics::RequestOutcome;
 use crate::request::Request;
 use crate::route::RouteId;
@@ -52,7 +54,9 @@ impl Engine {
         let on_route = self.on_route(route);
         let attributes = Attributes::of(request, &self.identity, self.route_name(route));
         let mut charges = Charges::new();
-        if let Err(refused) = self.charge(&on_route.head, &attributes, &mut charges) {
+        let mut shared = SharedCharges::new();
+        let charged = self.charge(&on_route.head.alone, &attributes, &mut charges);
+        if let Err(refused) = charged.and_then(|()| self.charge_shared(&on_route.head, &attributes, &mut shared)) {
             *outcome = Outcome::Decided(self.deny_without_charge(route, &refused));
             return;
         }
@@ -62,24 +66,31 @@ impl Engine {
         } else {
             Takings::new()
         };
-        let taken = self
-            .shared
-            .table
-            .take(&charges, &self.shared.clock, report, &mut takings);
-        match taken {
-            Taken::All { delay } if needs_body => {
+        match self.take(&charges, &shared, report, &mut takings) {
+            Phase::Passed { delay } if needs_body => {
                 let taken = (takings, delay, mem::take(report));
                 let question = BodyQuestion::new(self, route, request, &attributes, taken);
                 *outcome = Outcome::NeedsBody(Box::new(question));
             }
-            Taken::All { delay } if delay.is_zero() => self.pass(route, takings, admitted, report),
-            Taken::All { delay } => {
+            Phase::Passed { delay } if delay.is_zero() => self.pass(route, takings, admitted, report),
+            Phase::Passed { delay } => {
                 let report = mem::take(report);
                 *outcome = Outcome::Decided(self.admit_later(route, takings, delay, report));
             }
-            Taken::Nothing => {
+            Phase::Refused => {
                 let report = mem::take(report);
                 *outcome = Outcome::Decided(self.deny(route, report));
+            }
+            Phase::Waits(waits) => {
+                let report = mem::take(report);
+                let then = if needs_body {
+                    // It gets the report when the store has answered.
+                    let taken = (takings, waits.delay, Report::of_generation(self.generation()));
+                    Then::AskBody(Box::new(BodyQuestion::new(self, route, request, &attributes, taken)))
+                } else {
+                    Then::Admit(takings)
+                };
+                *outcome = Outcome::Pending(Ticket::new(self, route, waits, report, then));
             }
         }
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrayvec::ArrayVec;
 use http::HeaderName;
 use sluicegate_core::{Cost, KeyHash, Mode, PartKind, RULES_MAX, RuleId};
+use sluicegate_state::leases::{SharedBucket, SharedBucketSpec, SharedCharge};
 use sluicegate_state::{BUCKETS_MAX, Bucket, Charge, Clock as _, HOLDS_MAX, Hold, Key, WhenRefused};
 
 use super::asked::Asking;
@@ -48,6 +49,8 @@ pub(super) struct Rule {
     pub(super) bucket: Arc<Bucket>,
     /// Which of the bucket's limits.
     pub(super) meter: u8,
+    /// What it draws from instead, where other nodes draw from it too.
+    pub(super) shared: Option<Arc<SharedBucket>>,
     key: RuleKey,
     cost: RuleCost,
     pub(super) enforce: Enforce,
@@ -65,17 +68,39 @@ pub(super) struct Rule {
 /// What applies to the requests of one route.
 #[derive(Debug)]
 pub(super) struct OnRoute {
-    /// Rules that decide by a request's head, in the policy's order.
-    pub(super) head: Box<[usize]>,
+    /// Rules that decide by a request's head.
+    pub(super) head: RuleSet,
     /// Rules that need its body.
-    pub(super) body: Box<[usize]>,
+    pub(super) body: RuleSet,
     /// What is looked for in the body of a request, and of its response.
     pub(super) request: Pointers,
     pub(super) response: Pointers,
 }
 
+/// Some rules of a policy, in its order.
+#[derive(Debug)]
+pub(super) struct RuleSet {
+    /// Those whose limits this node keeps alone.
+    pub(super) alone: Box<[usize]>,
+    /// Those whose limits it holds together with other nodes.
+    pub(super) together: Box<[usize]>,
+}
+
+impl RuleSet {
+    pub(super) fn is_empty(&self) -> bool {
+        self.alone.is_empty() && self.together.is_empty()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = usize> {
+        self.alone.iter().chain(&self.together).copied()
+    }
+}
+
 /// The charges of one request.
 pub(super) type Charges<'e> = ArrayVec<Charge<'e>, RULES_MAX>;
+
+/// Those of them that other nodes have a say in.
+pub(super) type SharedCharges<'e> = ArrayVec<SharedCharge<'e>, RULES_MAX>;
 
 /// Why a rule has no charge for a request.
 pub(super) enum NoCharge {
@@ -90,12 +115,18 @@ pub(super) enum NoCharge {
 impl Engine {
     /// Makes a limiter's first policy ready, and puts its buckets in force. `generation` is its number.
     pub(super) fn new(policy: &Policy, shared: Arc<Shared>, generation: u32) -> Result<Self, LimiterError> {
-        Self::make(policy, shared, generation, None)
+        Self::make(policy, shared, generation, None, &[])
     }
 
     /// Makes a policy ready to take the place of another, whose counts it goes on with.
     pub(super) fn after(policy: &Policy, former: &Self, generation: u32) -> Result<Self, LimiterError> {
-        Self::make(policy, Arc::clone(&former.shared), generation, Some(&former.metrics))
+        Self::make(
+            policy,
+            Arc::clone(&former.shared),
+            generation,
+            Some(&former.metrics),
+            &former.rules,
+        )
     }
 
     fn make(
@@ -103,18 +134,20 @@ impl Engine {
         shared: Arc<Shared>,
         generation: u32,
         former: Option<&Metrics>,
+        former_rules: &[Rule],
     ) -> Result<Self, LimiterError> {
         let rules_by_route: Box<[Box<[usize]>]> = (0..policy.routes.len())
             .map(Some)
             .chain([None])
             .map(|route| rules_of(policy, route))
             .collect();
+        let told = Told::new(policy, &rules_by_route, generation)?;
+        let specs = Specs::new(&policy.rules, shared.clock.epoch_at_start(), shared.leases.is_some());
+        let is_together = |rule: usize| specs.shared[specs.of_rule[rule].0].is_some();
         let on_route = rules_by_route
             .iter()
-            .map(|rules| OnRoute::new(policy, rules))
+            .map(|rules| OnRoute::new(policy, rules, is_together))
             .collect::<Result<_, _>>()?;
-        let told = Told::new(policy, &rules_by_route, generation)?;
-        let specs = Specs::new(&policy.rules, shared.clock.epoch_at_start());
         if specs.buckets.len() > BUCKETS_MAX {
             return Err(LimiterError::TooManyRules {
                 rules: policy.rules.len(),
@@ -122,6 +155,11 @@ impl Engine {
         }
         // Last: from here on nothing can go wrong but the table itself, which then has changed nothing.
         let buckets = shared.table.install(specs.buckets, shared.now())?;
+        let together = specs
+            .shared
+            .into_iter()
+            .map(|spec| Some(shared_bucket(spec?, former_rules)));
+        let together: Vec<Option<Arc<SharedBucket>>> = together.collect();
         let numbered = (0..).map(RuleId::new).zip(&policy.rules).zip(specs.of_rule);
         let when_refused = |rule: &checked::Rule| {
             if rule.charge_refused {
@@ -134,7 +172,11 @@ impl Engine {
             id,
             bucket: Arc::clone(&buckets[bucket]),
             meter,
-            asking: Rule::asking(buckets[bucket].meter(), meter, when_refused(rule)),
+            shared: together[bucket].clone(),
+            asking: match &together[bucket] {
+                Some(_) => Asking::Together,
+                None => Rule::asking(buckets[bucket].meter(), meter, when_refused(rule)),
+            },
             is_whole: rule.key.is_empty(),
             key: RuleKey::new(rule),
             cost: RuleCost::new(&rule.cost),
@@ -237,9 +279,28 @@ impl Engine {
         Ok(())
     }
 
+    /// Adds the charges of those rules that other nodes have a say in.
+    #[inline]
+    pub(super) fn charge_shared<'e>(
+        &'e self,
+        rules: &RuleSet,
+        attributes: &Attributes<'_>,
+        charges: &mut SharedCharges<'e>,
+    ) -> Result<(), NoCharge> {
+        for index in &rules.together {
+            let rule = &self.rules[*index];
+            match rule.keyed_cost(&self.shared, attributes) {
+                Ok((key, cost)) => charges.extend(rule.shared_charge_of(key, cost)),
+                Err(NoCharge::Skip) => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        Ok(())
+    }
+
     /// The headers that rules of the second phase read.
-    pub(super) fn headers_of(&self, rules: &[usize]) -> impl Iterator<Item = &HeaderName> {
-        let rules = rules.iter().map(|index| &self.rules[*index]);
+    pub(super) fn headers_of(&self, rules: &RuleSet) -> impl Iterator<Item = &HeaderName> {
+        let rules = rules.all().map(|index| &self.rules[index]);
         rules.flat_map(|rule| rule.key.headers().chain(rule.cost.header()))
     }
 }
@@ -247,13 +308,19 @@ impl Engine {
 impl Rule {
     #[inline]
     fn charge(&self, shared: &Shared, attributes: &Attributes<'_>) -> Result<Charge<'_>, NoCharge> {
+        let (key, cost) = self.keyed_cost(shared, attributes)?;
+        Ok(self.charge_of(key, cost))
+    }
+
+    #[inline]
+    fn keyed_cost(&self, shared: &Shared, attributes: &Attributes<'_>) -> Result<(Key, Cost), NoCharge> {
         let key = self.key.of(&shared.hasher, attributes).map_err(|no_key| match no_key {
             NoKey::Skip => NoCharge::Skip,
             NoKey::Refuse => self.refuse(NoCharge::Missing(self.id)),
             NoKey::Bad => self.refuse(NoCharge::Bad),
         })?;
         let cost = self.cost.of(attributes).map_err(|_| self.refuse(NoCharge::Bad))?;
-        Ok(self.charge_of(key, cost))
+        Ok((key, cost))
     }
 
     /// Nobody is refused by a rule in shadow mode.
@@ -280,6 +347,18 @@ impl Rule {
         }
     }
 
+    /// The same of a rule that other nodes have a say in; `None` of any other.
+    pub(super) fn shared_charge_of(&self, key: Key, cost: Cost) -> Option<SharedCharge<'_>> {
+        Some(SharedCharge {
+            rule: self.id,
+            bucket: self.shared.as_ref()?,
+            key,
+            cost,
+            mode: self.mode(key),
+            when_refused: self.when_refused,
+        })
+    }
+
     #[inline]
     pub(super) fn mode(&self, key: Key) -> Mode {
         let enforced = match (self.enforce, key) {
@@ -292,7 +371,7 @@ impl Rule {
 }
 
 impl OnRoute {
-    fn new(policy: &Policy, rules: &[usize]) -> Result<Self, LimiterError> {
+    fn new(policy: &Policy, rules: &[usize], is_together: impl Fn(usize) -> bool) -> Result<Self, LimiterError> {
         if rules.len() > RULES_MAX {
             return Err(LimiterError::TooManyAtOnce { rules: rules.len() });
         }
@@ -302,13 +381,27 @@ impl OnRoute {
             return Err(LimiterError::TooManyHeld { rules: holds });
         }
         let (body, head): (Vec<_>, Vec<_>) = rules.iter().partition(|index| policy.rules[**index].reads_body());
+        let set = |rules: Vec<usize>| {
+            let (together, alone): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| is_together(*rule));
+            RuleSet {
+                alone: alone.into(),
+                together: together.into(),
+            }
+        };
         Ok(Self {
-            head: head.into(),
-            body: body.into(),
+            head: set(head),
+            body: set(body),
             request: distinct(all().flat_map(checked::Rule::request_members))?,
             response: distinct(all().flat_map(checked::Rule::response_members))?,
         })
     }
+}
+
+/// The bucket that nodes hold together: the one in force, if it is the same, so that what it has counted goes on.
+fn shared_bucket(spec: SharedBucketSpec, former: &[Rule]) -> Arc<SharedBucket> {
+    let mut former = former.iter().filter_map(|rule| rule.shared.as_ref());
+    let same = former.find(|bucket| *bucket.spec() == spec);
+    same.map_or_else(|| Arc::new(SharedBucket::new(spec)), Arc::clone)
 }
 
 /// The pointers without repetition.

@@ -26,12 +26,14 @@ mod keys;
 mod local;
 mod outcome;
 mod permit;
+mod phase;
 mod question;
 mod registry;
 mod reserve;
 mod shared;
 mod snapshot;
 mod specs;
+mod ticket;
 mod together;
 mod told;
 
@@ -42,7 +44,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 use sluicegate_core::{RULES_MAX, Report, Retry, Secret};
-use sluicegate_state::leases::Leases;
+use sluicegate_state::leases::{Leases, SharingStatus};
 use sluicegate_state::{AnyClock, BUCKETS_MAX, HOLDS_MAX, Memory, Table, TableError};
 
 use crate::address;
@@ -65,12 +67,13 @@ pub use engine::Engine;
 pub use grant::Grant;
 pub use key::{Key, KeyParts};
 pub use local::LocalLimiter;
-pub use outcome::{Decision, Outcome, Ticket};
+pub use outcome::{Decision, Outcome};
 pub use permit::Permit;
 pub use question::BodyQuestion;
 pub use registry::{OPEN_MAX, ReservationId, Settled};
 pub use reserve::{DEADLINE_DEFAULT, Reservation, Reserve};
 pub use snapshot::{Change, Restored};
+pub use ticket::Ticket;
 
 /// Decides, for every request, whether it keeps to the policy's limits.
 ///
@@ -215,6 +218,12 @@ impl Limiter {
     /// What the node remembers.
     pub fn table(&self) -> &Table {
         &self.shared.table
+    }
+
+    /// How sharing limits with other nodes goes; `None` where the policy shares none. Takes the lock of each of 256 stripes, one after
+    /// another.
+    pub fn sharing(&self) -> Option<SharingStatus> {
+        Some(self.shared.leases.as_ref()?.status())
     }
 
     /// Requests that wait in leaky buckets now.

@@ -1,12 +1,8 @@
 //! The answer's types, with what the limiter adds to core's: proof of admission, a question for the body, and a promise.
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use super::admitted::Admitted;
 use super::question::BodyQuestion;
+use super::ticket::Ticket;
 
 /// What [`crate::Limiter::decide`] answers.
 #[derive(Debug)]
@@ -28,20 +24,12 @@ pub enum Outcome {
 /// What becomes of a request.
 pub type Decision = sluicegate_core::Decision<Admitted>;
 
-/// A decision that is still under way; await it. Dropping it withdraws the request.
-///
-/// There is none yet: only rules that wait for a shared store will ever leave a decision pending, and no value of this
-/// type can be made.
-#[derive(Debug)]
-#[must_use]
-pub struct Ticket {
-    never: Infallible,
-}
-
-impl Future for Ticket {
-    type Output = Decision;
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Decision> {
-        match self.never {}
+impl Outcome {
+    /// The answer, if it is there; what is still asked is withdrawn, and gives back what was taken.
+    pub fn decided(self) -> Option<Decision> {
+        match self {
+            Self::Decided(decision) => Some(decision),
+            Self::NeedsBody(_) | Self::Pending(_) => None,
+        }
     }
 }

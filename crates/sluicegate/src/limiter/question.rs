@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_core::{Report, Timestamp};
-use sluicegate_state::{Holding, Taken, Takings};
+use sluicegate_state::{Holding, Takings};
 
 use super::admitted::{give_back, keep};
 use super::attributes::{Attributes, Kept};
-use super::engine::{Charges, Engine};
-use super::outcome::Decision;
+use super::engine::{Charges, Engine, SharedCharges};
+use super::outcome::{Decision, Outcome};
+use super::phase::Phase;
+use super::ticket::{Then, Ticket, spend};
 use crate::body::{BodyReader, Media, ReadFault, Values};
 use crate::metrics::RequestOutcome;
 use crate::request::Request;
@@ -93,12 +95,12 @@ impl BodyQuestion {
             .count(self.route, RequestOutcome::Deny, self.report.states());
     }
 
-    /// The body is over: decides. A request without a body has none of the attributes that are looked for in it.
+    /// The body is over: decides, or asks the store; never needs the body again. A request without a body has none of the attributes that are looked for in it.
     ///
     /// # Errors
     ///
     /// Why the body cannot be read. The request is then counted as refused, and everything given back.
-    pub fn finish(mut self) -> Result<Decision, ReadFault> {
+    pub fn finish(mut self) -> Result<Outcome, ReadFault> {
         let values = match self.reader.take().map(BodyReader::finish) {
             None => Values::none(&self.engine.on_route(self.route).request),
             Some(Ok(values)) => values,
@@ -114,34 +116,46 @@ impl BodyQuestion {
             .kept
             .attributes(&engine.identity, engine.route_name(self.route), body);
         let mut charges = Charges::new();
-        if let Err(refused) = engine.charge(&on_route.body, &attributes, &mut charges) {
+        let mut together = SharedCharges::new();
+        let charged = engine.charge(&on_route.body.alone, &attributes, &mut charges);
+        if let Err(refused) = charged.and_then(|()| engine.charge_shared(&on_route.body, &attributes, &mut together)) {
             self.keep_penalties();
-            return Ok(engine.deny_without_charge(self.route, &refused));
+            return Ok(Outcome::Decided(engine.deny_without_charge(self.route, &refused)));
         }
-        let shared = &engine.shared;
         let mut report = std::mem::take(&mut self.report);
         // A request that leaves while it waits for the head's rules gets back what the body's took, too.
         let mut takings = match self.departs_at {
             Some(_) => Takings::tentative(),
             None => Takings::new(),
         };
-        let Taken::All { delay } = shared.table.take(&charges, &shared.clock, &mut report, &mut takings) else {
-            self.keep_penalties();
-            return Ok(engine.deny(self.route, report));
-        };
+        match engine.take(&charges, &together, &mut report, &mut takings) {
+            Phase::Passed { delay } => Ok(Outcome::Decided(self.pass(takings, delay, report))),
+            Phase::Refused => {
+                self.keep_penalties();
+                Ok(Outcome::Decided(engine.deny(self.route, report)))
+            }
+            Phase::Waits(waits) => {
+                let route = self.route;
+                let then = Then::AfterBody(Box::new(self), takings);
+                Ok(Outcome::Pending(Ticket::new(&engine, route, waits, report, then)))
+            }
+        }
+    }
+
+    /// All rules have agreed: lets the request pass with what both phases took, `takings` and `delay` being the second's.
+    pub(super) fn pass(mut self, mut takings: Takings, delay: Duration, report: Report) -> Decision {
         // The time that the body took counts as waited.
-        let left = self.departs_at.map(|at| at.saturating_since(shared.now()));
+        let left = self.departs_at.map(|at| at.saturating_since(self.engine.shared.now()));
         let delay = delay.max(left.unwrap_or_default());
         takings.join(&mut std::mem::take(&mut self.takings));
         if delay.is_zero() {
-            // Spent for good, now that all have agreed.
-            drop(takings.take_queued());
+            spend(&mut takings);
         }
-        Ok(engine.admit(self.route, takings, delay, report))
+        Arc::clone(&self.engine).admit(self.route, takings, delay, report)
     }
 
     /// Spends for good what the head's rules charge a refused request; the rest is given back.
-    fn keep_penalties(&mut self) {
+    pub(super) fn keep_penalties(&mut self) {
         while let Some(holding) = self.takings.take_held(Holding::is_penalty) {
             keep(&self.engine, holding);
         }
@@ -149,6 +163,11 @@ impl BodyQuestion {
         for holding in self.takings.take_queued() {
             if !holding.is_penalty() {
                 shared.table.give_back(holding, shared.now());
+            }
+        }
+        for holding in self.takings.take_lent() {
+            if !holding.is_penalty() {
+                shared.give_back_lent(&holding);
             }
         }
     }

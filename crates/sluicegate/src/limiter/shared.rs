@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sluicegate_core::{KeyHasher, Secret, Timestamp};
-use sluicegate_state::leases::Leases;
+use sluicegate_state::leases::{Leases, SharedHolding};
 use sluicegate_state::snapshot::Fingerprint;
 use sluicegate_state::{AnyClock, Clock as _, Holding, Table};
 
@@ -64,6 +64,13 @@ impl Shared {
     pub(super) fn keep(&self, holding: Holding) {
         let reserved = holding.cost();
         self.table.settle(holding, reserved, self.now());
+    }
+
+    /// Gives back what was taken of a limit that other nodes hold too.
+    pub(super) fn give_back_lent(&self, holding: &SharedHolding) {
+        if let Some(leases) = &self.leases {
+            leases.give_back(holding, self.now());
+        }
     }
 
     pub(super) fn wait_no_more(&self) {

@@ -5,20 +5,23 @@ use std::collections::HashMap;
 use sluicegate_core::Limit;
 use sluicegate_core::Permits;
 use sluicegate_core::algorithm::{Algorithm, Meter, MeterSpec, Settle};
+use sluicegate_state::leases::SharedBucketSpec;
 use sluicegate_state::{BucketIdentity, BucketSpec, Overflow};
 
-use crate::policy::checked::{self, KeyPart, Rule, RuleLimit, Step};
+use crate::policy::checked::{self, KeyPart, Rule, RuleLimit, SharingTerms, Step};
 
 /// The buckets of a policy, and where each rule draws from.
 pub(super) struct Specs {
     pub(super) buckets: Vec<BucketSpec>,
+    /// For each bucket, what nodes hold together in its place; `None` where each node keeps it alone.
+    pub(super) shared: Vec<Option<SharedBucketSpec>>,
     /// For each rule: the index of its bucket, and of its limit in it.
     pub(super) of_rule: Vec<(usize, u8)>,
 }
 
 impl Specs {
-    /// `epoch_at_start` is the Unix time at the clock's start.
-    pub(super) fn new(rules: &[Rule], epoch_at_start: u64) -> Self {
+    /// `epoch_at_start` is the Unix time at the clock's start; `is_shared` says whether there is a store.
+    pub(super) fn new(rules: &[Rule], epoch_at_start: u64, is_shared: bool) -> Self {
         let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
         let mut names = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
@@ -30,11 +33,13 @@ impl Specs {
         }
         let mut specs = Self {
             buckets: Vec::with_capacity(names.len()),
+            shared: Vec::with_capacity(names.len()),
             of_rule: vec![(0, 0); rules.len()],
         };
         for name in names {
             let members: Vec<(usize, &Rule)> = by_name[name].iter().map(|index| (*index, &rules[*index])).collect();
             specs.add(name, &members, epoch_at_start);
+            specs.shared.push(shared(name, &members, is_shared));
         }
         specs
     }
@@ -85,6 +90,21 @@ impl Specs {
             },
         });
     }
+}
+
+/// What nodes hold together of a bucket.
+fn shared(name: &str, members: &[(usize, &Rule)], is_shared: bool) -> Option<SharedBucketSpec> {
+    let (_, first) = members.first()?;
+    let terms = SharingTerms::of(members.iter().map(|(_, rule)| *rule), is_shared)?;
+    let overflow = match first.overflow {
+        checked::Overflow::Closed => None,
+        checked::Overflow::Shared(limit) => SharingTerms { limit, ..terms }.plan(),
+    };
+    Some(SharedBucketSpec {
+        identity: identity(name, first),
+        plan: terms.plan()?,
+        overflow,
+    })
 }
 
 /// The limit that keys without a cell share. It never locks, or one of them would lock out all.

@@ -1,13 +1,14 @@
 //! Several rules in one question, all of them or none.
 
 use sluicegate_core::{Cost, RULES_MAX, Report};
-use sluicegate_state::{HOLDS_MAX, Hold, Taken, Takings};
+use sluicegate_state::{HOLDS_MAX, Hold, Takings};
 
 use super::Limiter;
 use super::asked::AskError;
-use super::engine::Charges;
+use super::engine::{Charges, SharedCharges};
 use super::key::Key;
 use super::outcome::Decision;
+use super::phase::Phase;
 
 impl Limiter {
     /// Charges several rules at once, each with a key and a cost of its own: all of them if all have room, else none.
@@ -32,7 +33,7 @@ impl Limiter {
     /// The decision's report has a state for each rule, in the order of the question. An allowance carries an
     /// [`Admitted`](super::Admitted), which holds permits and open reservations until it is dropped; a delay has to be waited by the
     /// program, see [`Admitted::depart`](super::Admitted::depart). Two of the rules that draw from one bucket charge it once.
-    /// Counted like a request that no route takes in.
+    /// Counted like a request that no route takes in. Rules that other nodes have a say in are asked too; what would have to wait for the store is refused, and fetched meanwhile.
     ///
     /// # Errors
     ///
@@ -43,10 +44,14 @@ impl Limiter {
         }
         let engine = self.engine.load();
         let mut charges = Charges::new();
+        let mut together = SharedCharges::new();
         for (name, key, cost) in asked {
             let rule = engine.asked(*name)?;
             let key = engine.cell_of(rule, *key);
-            charges.push(rule.charge_of(key, Cost::new(*cost)));
+            match rule.shared_charge_of(key, Cost::new(*cost)) {
+                Some(charge) => together.push(charge),
+                None => charges.push(rule.charge_of(key, Cost::new(*cost))),
+            }
         }
         let holds = charges.iter().filter(|charge| charge.hold == Hold::UntilTheEnd).count();
         if holds > HOLDS_MAX {
@@ -54,11 +59,13 @@ impl Limiter {
         }
         let mut report = Report::of_generation(engine.generation());
         let mut takings = Takings::new();
-        let shared = &engine.shared;
-        let taken = shared.table.take(&charges, &shared.clock, &mut report, &mut takings);
-        Ok(match taken {
-            Taken::All { delay } => engine.admit(None, takings, delay, report),
-            Taken::Nothing => engine.deny(None, report),
+        Ok(match engine.take(&charges, &together, &mut report, &mut takings) {
+            Phase::Passed { delay } => engine.admit(None, takings, delay, report),
+            Phase::Refused => engine.deny(None, report),
+            Phase::Waits(waits) => {
+                engine.refuse_to_wait(waits, &mut takings, &mut report);
+                engine.deny(None, report)
+            }
         })
     }
 }

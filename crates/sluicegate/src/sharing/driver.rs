@@ -74,7 +74,7 @@ impl<S: Store> Driver<S> {
     pub(super) fn new(leases: Arc<Leases>, store: S, presence: Presence) -> Self {
         let lanes = usize::from(store.lanes()).clamp(1, LANES_MAX);
         let now = leases.clock().now();
-        leases.surroundings().lay_out(|shard| store.lane(shard));
+        leases.surroundings().lay_out(store.lanes(), |shard| store.lane(shard));
         Self {
             leases,
             store,

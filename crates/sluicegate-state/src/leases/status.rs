@@ -1,0 +1,123 @@
+//! How sharing goes, for those who run it.
+
+use super::{LANES_MAX, Leases};
+use crate::atomics::{AtomicU64, Ordering};
+use crate::store::Lane;
+
+/// How sharing goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SharingStatus {
+    /// Nodes that share limits, smoothed; at least one.
+    pub nodes: f64,
+    /// Lanes that answer, and all there are.
+    pub lanes_up: usize,
+    /// See above.
+    pub lanes: usize,
+    /// The longest smoothed round trip of a lane that answers, in microseconds.
+    pub round_trip_us: f64,
+    /// Whether the store is shared with nodes of another secret.
+    pub is_foreign: bool,
+    /// Keys that have an entry, and entries there are.
+    pub keys: usize,
+    /// See above.
+    pub keys_max: usize,
+    /// Units held by lease and not spent, over all keys.
+    pub held: f64,
+    /// Units let through that the store has not been told of: what this node adds to the worst case at this moment.
+    pub unreported: f64,
+    /// Keys that go by this node's share at this moment.
+    pub keys_alone: usize,
+    /// What was counted since the start.
+    pub counts: SharingCounts,
+}
+
+/// What is counted of sharing since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SharingCounts {
+    /// Calls that the store has answered.
+    pub calls: u64,
+    /// Keys in them.
+    pub keys: u64,
+    /// Calls that the store did nothing of.
+    pub undone: u64,
+    /// Calls of which nobody knows whether they were done.
+    pub unknown: u64,
+    /// Times that the store turned out to hold other data than was believed.
+    pub changed: u64,
+    /// Values in the store that made no sense.
+    pub damaged: u64,
+    /// Charges that waited for the store, and of them those that waited in vain.
+    pub waited: u64,
+    /// See above.
+    pub late: u64,
+}
+
+/// Where it is counted. Relaxed throughout: each number stands for itself.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) calls: AtomicU64,
+    pub(super) keys: AtomicU64,
+    pub(super) undone: AtomicU64,
+    pub(super) unknown: AtomicU64,
+    pub(super) changed: AtomicU64,
+    pub(super) damaged: AtomicU64,
+    pub(super) waited: AtomicU64,
+    pub(super) late: AtomicU64,
+}
+
+/// Adds to one of them.
+pub(super) fn count(counter: &AtomicU64, more: usize) {
+    counter.fetch_add(more as u64, Ordering::Relaxed);
+}
+
+impl Leases {
+    /// How sharing goes. Takes the lock of each stripe, one after another, for as long as it takes to look at its entries.
+    pub fn status(&self) -> SharingStatus {
+        let time = self.time();
+        let surroundings = self.surroundings();
+        let lanes: Vec<_> = (0..surroundings.lanes())
+            .map(|lane| surroundings.facts(Lane(lane)))
+            .collect();
+        let up = lanes.iter().filter(|facts| !facts.is_down);
+        let mut status = SharingStatus {
+            nodes: surroundings.nodes(),
+            lanes_up: up.clone().count(),
+            lanes: lanes.len().min(LANES_MAX),
+            round_trip_us: up.map(|facts| facts.round_trip).fold(0.0, f64::max),
+            is_foreign: surroundings.is_foreign(),
+            keys: 0,
+            keys_max: 0,
+            held: 0.0,
+            unreported: 0.0,
+            keys_alone: 0,
+            counts: self.counts(),
+        };
+        for shard in 0..=u8::MAX {
+            let mut stripe = self.stripe(shard);
+            status.keys += stripe.owned();
+            status.keys_max += stripe.capacity();
+            for place in 0..stripe.entries.count() {
+                let lease = &stripe.entries.at(place).lease;
+                status.held += lease.held(time);
+                status.unreported += lease.unreported();
+                status.keys_alone += usize::from(lease.goes_alone());
+            }
+        }
+        status
+    }
+
+    fn counts(&self) -> SharingCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        SharingCounts {
+            calls: read(&counters.calls),
+            keys: read(&counters.keys),
+            undone: read(&counters.undone),
+            unknown: read(&counters.unknown),
+            changed: read(&counters.changed),
+            damaged: read(&counters.damaged),
+            waited: read(&counters.waited),
+            late: read(&counters.late),
+        }
+    }
+}

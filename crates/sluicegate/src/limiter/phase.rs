@@ -1,0 +1,193 @@
+//! One phase of a request: its charges by rules that this node keeps alone, and by rules that nodes hold together; all or none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_core::algorithm::Answer;
+use sluicegate_core::{Cost, Mode, Report, Retry, RuleId, RuleState};
+use sluicegate_state::leases::{Leases, SharedCharge, SharedMades, SharedTaken, Waiting};
+use sluicegate_state::{Key, Taken, Takings};
+
+use super::admitted::give_back;
+use super::engine::{Charges, Engine, SharedCharges};
+
+/// What became of the charges of one phase.
+pub(super) enum Phase {
+    /// All were taken.
+    Passed {
+        /// How long the request has to wait for its turn.
+        delay: Duration,
+    },
+    /// At least one was refused, and nothing is charged.
+    Refused,
+    /// Some were taken, for the time being, and the store has been asked for the others.
+    Waits(Waits),
+}
+
+/// What a request waits for.
+#[derive(Debug)]
+pub(super) struct Waits {
+    pub(super) waiting: Box<Waiting>,
+    /// What the store was asked for, to be reported when it has answered.
+    pub(super) asked: Vec<Asked>,
+    pub(super) delay: Duration,
+}
+
+/// A charge that the store was asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    rule: RuleId,
+    key: Key,
+    cost: Cost,
+}
+
+impl Engine {
+    /// Takes the charges of a phase, all or none, and reports where their rules stand.
+    #[inline]
+    pub(super) fn take(
+        &self,
+        alone: &Charges<'_>,
+        together: &SharedCharges<'_>,
+        report: &mut Report,
+        takings: &mut Takings,
+    ) -> Phase {
+        match &self.shared.leases {
+            Some(leases) if !together.is_empty() => self.take_together(leases, alone, together, report, takings),
+            _ => self.take_alone(alone, report, takings),
+        }
+    }
+
+    #[inline]
+    fn take_alone(&self, charges: &Charges<'_>, report: &mut Report, takings: &mut Takings) -> Phase {
+        match self.shared.table.take(charges, &self.shared.clock, report, takings) {
+            Taken::All { delay } => Phase::Passed { delay },
+            Taken::Nothing => Phase::Refused,
+        }
+    }
+
+    /// The leases first: what they gave for nothing is given back without a trace, which is not so of every algorithm of the table.
+    fn take_together(
+        &self,
+        leases: &Arc<Leases>,
+        alone: &Charges<'_>,
+        together: &SharedCharges<'_>,
+        report: &mut Report,
+        takings: &mut Takings,
+    ) -> Phase {
+        let now = self.shared.now();
+        let mut mades = SharedMades::new();
+        let waiting = match leases.take(together, now, report, &mut mades) {
+            SharedTaken::All => None,
+            SharedTaken::Waits(waiting) => Some(waiting),
+            SharedTaken::Nothing => {
+                self.shared.table.pass_over(alone, &self.shared.clock, report);
+                report.sort();
+                return Phase::Refused;
+            }
+        };
+        if waiting.is_some() {
+            takings.make_tentative();
+        }
+        let Phase::Passed { delay } = self.take_alone(alone, report, takings) else {
+            // What waits is withdrawn with it.
+            drop(waiting);
+            leases.undo(&mut mades, now);
+            report.retain(|rule| !together.iter().any(|charge| charge.rule == rule));
+            for charge in together {
+                report.push(leases.standing(&asking_nothing(charge), now));
+            }
+            report.sort();
+            return Phase::Refused;
+        };
+        report.sort();
+        if takings.is_tentative() || !delay.is_zero() {
+            for made in &mades {
+                takings.lend(made.hold());
+            }
+        }
+        let Some(waiting) = waiting else {
+            return Phase::Passed { delay };
+        };
+        let is_answered = |rule| report.states().iter().any(|state| state.rule == rule);
+        let asked = together.iter().filter(|charge| !is_answered(charge.rule));
+        let asked = asked.map(|charge| Asked {
+            rule: charge.rule,
+            key: charge.key,
+            cost: charge.cost,
+        });
+        Phase::Waits(Waits {
+            asked: asked.collect(),
+            waiting,
+            delay,
+        })
+    }
+
+    /// Refuses what would have to wait, for a caller that cannot; what it would have waited for is fetched, so that it is there when the
+    /// caller comes again.
+    #[cold]
+    pub(super) fn refuse_to_wait(&self, waits: Waits, takings: &mut Takings, report: &mut Report) {
+        let now = self.shared.now();
+        drop(waits.waiting);
+        give_back(&self.shared, takings, now);
+        let Some(leases) = &self.shared.leases else { return };
+        for one in &waits.asked {
+            let rule = self.rules.get(one.rule.index());
+            let Some(charge) = rule.and_then(|rule| rule.shared_charge_of(one.key, one.cost)) else {
+                continue;
+            };
+            leases.fetch(&charge, now);
+            report.push(RuleState::new(one.rule, charge.mode, &COME_AGAIN));
+        }
+        report.sort();
+    }
+
+    /// Reports where the rules stand that the store was asked for.
+    pub(super) fn report_asked(&self, asked: &[Asked], report: &mut Report) {
+        let Some(leases) = &self.shared.leases else { return };
+        let now = self.shared.now();
+        for one in asked {
+            let rule = self.rules.get(one.rule.index());
+            if let Some(charge) = rule.and_then(|rule| rule.shared_charge_of(one.key, Cost::ZERO)) {
+                report.push(leases.standing(&charge, now));
+            }
+        }
+        report.sort();
+    }
+}
+
+/// Reports the rules that the store refused, each with the microseconds after which it might not, in the place of whatever was
+/// reported of them.
+pub(super) fn report_refused(refused: &[(RuleId, f64)], report: &mut Report) {
+    report.retain(|rule| !refused.iter().any(|(refusing, _)| *refusing == rule));
+    for (rule, retry_after) in refused {
+        let wait = Duration::try_from_secs_f64(retry_after / 1e6).unwrap_or(Duration::ZERO);
+        let wait = wait.max(LEAST_RETRY);
+        let answer = Answer {
+            remaining: 0,
+            reset_after: wait,
+            retry: Some(Retry::After(wait)),
+            delay: Duration::ZERO,
+        };
+        report.push(RuleState::new(*rule, Mode::Enforced, &answer));
+    }
+    report.sort();
+}
+
+/// A wait that is told is never nothing.
+const LEAST_RETRY: Duration = Duration::from_millis(1);
+
+/// What is said to who cannot wait: about as long as the store takes to answer.
+const COME_AGAIN: Answer = Answer {
+    remaining: 0,
+    reset_after: Duration::from_millis(1),
+    retry: Some(Retry::After(Duration::from_millis(1))),
+    delay: Duration::ZERO,
+};
+
+/// The same charge, to look at what is left.
+fn asking_nothing<'b>(charge: &SharedCharge<'b>) -> SharedCharge<'b> {
+    SharedCharge {
+        cost: Cost::ZERO,
+        ..*charge
+    }
+}

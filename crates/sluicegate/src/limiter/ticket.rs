@@ -1,0 +1,149 @@
+//! A decision that is still under way: the store has been asked for what it alone can say.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use sluicegate_core::{Report, RuleId};
+use sluicegate_state::Takings;
+use sluicegate_state::leases::{SharedHoldings, Waited};
+
+use super::admitted::give_back;
+use super::engine::Engine;
+use super::outcome::Outcome;
+use super::phase::{Waits, report_refused};
+use super::question::BodyQuestion;
+use crate::route::RouteId;
+
+/// A decision that is still under way; await it. It ends within a few milliseconds, by the store's answer or without it; and never
+/// with another ticket, but where the body's rules have to ask after the head's.
+///
+/// Needs no runtime of its own. Dropping it withdraws the request and gives back what it took.
+#[derive(Debug)]
+#[must_use]
+pub struct Ticket {
+    open: Option<Box<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    engine: Arc<Engine>,
+    route: Option<RouteId>,
+    waits: Waits,
+    report: Report,
+    then: Then,
+}
+
+/// What comes after the store's answer.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// The request passes, with what it has taken for the time being.
+    Admit(Takings),
+    /// Its body is asked for.
+    AskBody(Box<BodyQuestion>),
+    /// Its body was read: the question has what the head's rules took, and this is what the body's took for the time being.
+    AfterBody(Box<BodyQuestion>, Takings),
+}
+
+impl Ticket {
+    pub(super) fn new(engine: &Arc<Engine>, route: Option<RouteId>, waits: Waits, report: Report, then: Then) -> Self {
+        Self {
+            open: Some(Box::new(Open {
+                engine: Arc::clone(engine),
+                route,
+                waits,
+                report,
+                then,
+            })),
+        }
+    }
+}
+
+impl Future for Ticket {
+    type Output = Outcome;
+
+    /// # Panics
+    ///
+    /// If it is polled after it has ended, as futures may.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let open = self.open.as_mut().expect("a future is not polled after its end");
+        let waited = ready!(Pin::new(&mut *open.waits.waiting).poll(cx));
+        let open = self.open.take().expect("it was there a line above");
+        Poll::Ready(match waited {
+            Waited::All(holdings) => open.pass(*holdings),
+            Waited::Nothing { refused } => open.refuse(&refused),
+        })
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // What the store was asked for is withdrawn by what waits for it, and a question gives back its own.
+        if let Some(open) = self.open.take()
+            && let Then::Admit(mut takings) | Then::AfterBody(_, mut takings) = open.then
+        {
+            let shared = &open.engine.shared;
+            give_back(shared, &mut takings, shared.now());
+        }
+    }
+}
+
+impl Open {
+    fn pass(self, holdings: SharedHoldings) -> Outcome {
+        let Self {
+            engine,
+            route,
+            waits,
+            mut report,
+            then,
+        } = self;
+        engine.report_asked(&waits.asked, &mut report);
+        match then {
+            Then::Admit(mut takings) => {
+                if waits.delay.is_zero() {
+                    spend(&mut takings);
+                } else {
+                    holdings.into_iter().for_each(|holding| takings.lend(holding));
+                }
+                Outcome::Decided(engine.admit(route, takings, waits.delay, report))
+            }
+            Then::AskBody(mut question) => {
+                holdings.into_iter().for_each(|holding| question.takings.lend(holding));
+                question.report = report;
+                Outcome::NeedsBody(question)
+            }
+            Then::AfterBody(question, mut takings) => {
+                holdings.into_iter().for_each(|holding| takings.lend(holding));
+                Outcome::Decided(question.pass(takings, waits.delay, report))
+            }
+        }
+    }
+
+    fn refuse(self, refused: &[(RuleId, f64)]) -> Outcome {
+        let Self {
+            engine,
+            route,
+            waits,
+            mut report,
+            then,
+        } = self;
+        match then {
+            Then::Admit(mut takings) => give_back(&engine.shared, &mut takings, engine.shared.now()),
+            Then::AskBody(question) => drop(question),
+            Then::AfterBody(mut question, mut takings) => {
+                give_back(&engine.shared, &mut takings, engine.shared.now());
+                question.keep_penalties();
+            }
+        }
+        engine.report_asked(&waits.asked, &mut report);
+        report_refused(refused, &mut report);
+        Outcome::Decided(engine.deny(route, report))
+    }
+}
+
+/// What was taken for the time being is taken for good, now that all have agreed.
+pub(super) fn spend(takings: &mut Takings) {
+    drop(takings.take_queued());
+    drop(takings.take_lent());
+}

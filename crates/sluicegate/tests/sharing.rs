@@ -1,0 +1,190 @@
+//! Limits that several limiters hold together, through a store in memory.
+#![cfg(feature = "sharing")]
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use sluicegate::policy::Policy;
+use sluicegate::{Decision, Limiter, Outcome, Request, Secret, ShareError, Sharer, SystemClock};
+use sluicegate_state::store::MemoryStore;
+
+/// A limiter that shares what `rules` say, as a list under `rules:`.
+fn limiter(rules: &str) -> Limiter {
+    let text = format!(
+        "version: 1\nstate: {{memory: 8MiB, secret_file: secret, share: {{redis: \"redis://127.0.0.1:1\"}}}}\nroutes:\n  - {{name: body, path: /body, upstream: up}}\n  - {{name: rest, path: \"/{{*rest}}\", upstream: up}}\ngateway: {{listen: \"127.0.0.1:0\", upstreams: {{up: {{servers: \"127.0.0.1:1\"}}}}}}\nrules:\n{rules}"
+    );
+    let (policy, _) = Policy::parse("policy.yaml", &text).expect("a good policy");
+    Limiter::new(&policy, &Secret::from_bytes([3; 32]), SystemClock::new()).expect("a limiter")
+}
+
+/// So many limiters that share one store.
+fn fleet(nodes: u32, rules: &str) -> Vec<(Limiter, Sharer)> {
+    let store = MemoryStore::ticking();
+    let fleet: Vec<_> = (0..nodes)
+        .map(|_| {
+            let limiter = limiter(rules);
+            let sharer = limiter.share(store.clone()).expect("a thread");
+            (limiter, sharer)
+        })
+        .collect();
+    for (limiter, _) in &fleet {
+        until(|| {
+            limiter
+                .sharing()
+                .is_some_and(|sharing| sharing.lanes_up == 1 && sharing.nodes >= f64::from(nodes))
+        });
+    }
+    fleet
+}
+
+/// Polls, for at most ten seconds.
+#[track_caller]
+fn until(mut is_so: impl FnMut() -> bool) {
+    let clock = SystemClock::new();
+    let begun_at = sluicegate::Clock::now(&clock);
+    while !is_so() {
+        let waited = sluicegate::Clock::now(&clock).saturating_since(begun_at);
+        assert!(waited < Duration::from_secs(10), "it did not come to be");
+        thread::yield_now();
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future on this thread, without a runtime.
+fn wait<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+fn decide(limiter: &Limiter, path: &str) -> Decision {
+    let request = Request {
+        method: &Method::GET,
+        host: "api.example",
+        path,
+        peer: Some([192, 0, 2, 1].into()),
+        headers: &HeaderMap::new(),
+    };
+    let mut outcome = limiter.decide(&request);
+    loop {
+        outcome = match outcome {
+            Outcome::Decided(decision) => return decision,
+            Outcome::Pending(ticket) => wait(ticket),
+            Outcome::NeedsBody(question) => question.finish().expect("no body to read"),
+        }
+    }
+}
+
+#[test]
+fn a_small_limit_on_five_nodes_admits_its_burst_and_not_one_more() {
+    let fleet = fleet(5, "  - {name: login, key: ip, limit: 5/h}\n");
+    let admitted = fleet
+        .iter()
+        .cycle()
+        .take(50)
+        .filter(|(limiter, _)| decide(limiter, "/").passes())
+        .count();
+    assert_eq!(admitted, 5);
+}
+
+#[test]
+fn an_exact_limit_asks_for_every_request_and_is_exact() {
+    let fleet = fleet(3, "  - {name: exact, key: ip, limit: 30/h, sharing: exact}\n");
+    let admitted = fleet
+        .iter()
+        .cycle()
+        .take(90)
+        .filter(|(limiter, _)| decide(limiter, "/").passes())
+        .count();
+    assert_eq!(admitted, 30);
+}
+
+#[test]
+fn a_hybrid_limit_never_waits_and_overruns_by_no_more_than_it_says() {
+    let fleet = fleet(4, "  - {name: hybrid, key: ip, limit: 40/h, sharing: hybrid}\n");
+    let mut admitted = 0;
+    for (limiter, _) in fleet.iter().cycle().take(4_000) {
+        let request = Request {
+            method: &Method::GET,
+            host: "api.example",
+            path: "/",
+            peer: Some([192, 0, 2, 1].into()),
+            headers: &HeaderMap::new(),
+        };
+        let decision = limiter.decide(&request).decided().expect("a hybrid limit never waits");
+        admitted += usize::from(decision.passes());
+    }
+    assert!(
+        (36..=44).contains(&admitted),
+        "{admitted} of 40, and one beyond it on each of four nodes"
+    );
+}
+
+#[test]
+fn a_request_that_one_rule_refuses_costs_the_others_nothing_on_any_node() {
+    let rules = "  - {name: wide, key: [], limit: 10/h, sharing: exact}\n  - {name: own, routes: [body], key: ip, limit: 9/h, sharing: local}\n  - {name: narrow, routes: [body], key: ip, limit: 2/h, sharing: exact}\n";
+    let fleet = fleet(2, rules);
+    let admitted = |path| {
+        fleet
+            .iter()
+            .cycle()
+            .take(20)
+            .filter(|(limiter, _)| decide(limiter, path).passes())
+            .count()
+    };
+    assert_eq!(admitted("/body"), 2, "by the narrow rule");
+    // What the store took for the request that the narrow rule then refused comes back but for what refilled meanwhile, which is
+    // less than a unit, and could cost one.
+    assert!((7..=8).contains(&admitted("/")), "what is left of the wide one");
+    let own = fleet[0].0.engine().rule("own").expect("a rule");
+    let refused = decide(&fleet[0].0, "/body");
+    let own = refused.report().states().iter().find(|state| state.rule == own);
+    assert_eq!(own.map(|state| state.remaining), Some(8), "one of the two passed here");
+}
+
+#[test]
+fn a_program_asks_a_shared_rule_and_waits_only_if_it_says_so() {
+    let fleet = fleet(2, "  - {name: mails, key: program, limit: 4/h, sharing: leased}\n");
+    let sent = fleet
+        .iter()
+        .cycle()
+        .take(12)
+        .filter(|(limiter, _)| wait(limiter.check_waiting("mails", "ann", 1)).expect("a rule").passes())
+        .count();
+    assert_eq!(sent, 4);
+    // A check that cannot wait is refused at first, and has what it asked for fetched.
+    let (limiter, _) = &fleet[0];
+    assert!(!limiter.check("mails", "bob").expect("a rule").passes());
+    until(|| limiter.check("mails", "bob").expect("a rule").passes());
+}
+
+#[test]
+fn without_a_store_each_node_goes_by_its_share() {
+    let limiter = limiter("  - {name: alone, key: ip, limit: 100/h burst 50, sharing: hybrid, fanout: 10}\n");
+    let admitted = (0..100).filter(|_| decide(&limiter, "/").passes()).count();
+    assert_eq!(admitted, 5, "a tenth of the burst");
+}
+
+#[test]
+fn a_limiter_that_shares_nothing_says_so() {
+    let limiter = Limiter::builder().limit("mails", "1/h").build().expect("a limiter");
+    let refused = limiter.share(MemoryStore::ticking());
+    assert!(matches!(refused, Err(ShareError::NotShared)));
+}
