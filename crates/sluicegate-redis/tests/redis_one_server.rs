@@ -1,15 +1,15 @@
 //! The store on one real server: what is done, what is not, and what is never believed.
 
-mod world;
+mod redis_world;
 
 use std::error::Error;
 use std::time::Duration;
 
+use redis_world::{PATIENCE, connected, item, key, take, takes, takes_at_last};
 use sluicegate_redis::{Breaker, Trouble};
 use sluicegate_state::store::{Call, Exchanged, Store, StoreError};
 use sluicegate_testkit::poll;
 use sluicegate_testkit::redis::RedisServer;
-use world::{PATIENCE, connected, item, key, take, takes, takes_at_last};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_is_never_kept_without_an_expiry() -> Result<(), Box<dyn Error>> {
@@ -107,7 +107,7 @@ async fn a_server_that_was_started_anew_is_another_generation() -> Result<(), Bo
 async fn a_store_that_is_away_at_the_start_is_joined_when_it_comes() -> Result<(), Box<dyn Error>> {
     let server = RedisServer::start()?;
     server.kill()?;
-    let store = world::started(&world::ring(&[server.address()]));
+    let store = redis_world::started(&redis_world::ring(&[server.address()]));
     let health = store.health_of(store.lane(0)).ok_or("health")?;
     assert!(matches!(takes(&store, key(1), 1.0).await, Err(StoreError::NotSent(_))));
     assert_eq!((health.calls.get(), health.last_error()), (0, Some(Trouble::NotSent)));
@@ -119,10 +119,10 @@ async fn a_store_that_is_away_at_the_start_is_joined_when_it_comes() -> Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_a_stopped_server_reaches_too_late_charges_nothing() -> Result<(), Box<dyn Error>> {
     let server = RedisServer::start()?;
-    let mut config = world::ring(&[server.address()]);
+    let mut config = redis_world::ring(&[server.address()]);
     config.deadline = Duration::from_millis(50);
-    let store = world::started(&config);
-    world::wait_until_connected(&store);
+    let store = redis_world::started(&config);
+    redis_world::wait_until_connected(&store);
     takes_at_last(&store, key(1), 1.0).await;
     let health = store.health_of(store.lane(0)).ok_or("health")?;
     let before = health.unknown.get();
