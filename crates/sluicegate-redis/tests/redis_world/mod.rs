@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sluicegate_core::sharing::{Ask, Kind, Terms};
+use sluicegate_core::sharing::{Ask, Kind, Terms, permits};
 use sluicegate_redis::{Addresses, RedisStore, StoreConfig};
 use sluicegate_state::SystemClock;
 use sluicegate_state::store::{
@@ -99,4 +99,31 @@ pub(crate) async fn takes_at_last(store: &RedisStore, key: StoreKey, count: f64)
     tokio::time::timeout(PATIENCE, tried)
         .await
         .expect("an answer some time")
+}
+
+/// One unit of a sliding window of a hundred a day.
+pub(crate) fn sliding(key: StoreKey) -> Item {
+    let limit = "100/day".parse().expect("a limit");
+    Item {
+        key,
+        question: Question::Units {
+            terms: Terms::new(Kind::SlidingWindow, &limit, 0.0),
+            ask: take(1.0),
+        },
+    }
+}
+
+/// Two of ten permits.
+pub(crate) fn permits(key: StoreKey) -> Item {
+    Item {
+        key,
+        question: Question::Permits(permits::Ask {
+            node: 1.0,
+            in_use: 1.0,
+            target: 2.0,
+            limit: 10.0,
+            ttl: 10e6,
+            learning: false,
+        }),
+    }
 }
