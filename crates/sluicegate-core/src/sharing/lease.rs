@@ -67,6 +67,8 @@ struct Known {
     seen: f64,
     seen_epoch: f64,
     at: f64,
+    /// Until when what was granted with it is good.
+    good_until: f64,
 }
 
 /// What a request meets.
@@ -404,9 +406,17 @@ impl Lease {
 
     /// Gives back units that a reply said were taken, for requests that did not wait for them or did not pass.
     pub fn return_taken(&mut self, view: &View<'_>, units: f64) {
-        self.refund = self.refund(view) + units;
-        self.refund_at = view.at.time;
-        self.due_by(view.at.time + LINGER_US);
+        let now = view.at.time;
+        if view.plan.terms.kind == Kind::Bucket {
+            self.refund = self.refund(view) + units;
+            self.refund_at = now;
+        } else if let Some(known) = self.known.filter(|known| now < known.good_until) {
+            // Counted in a window, as a lease is; and only in that window may it be given back.
+            self.receive(known.seen_epoch, units, known.good_until);
+        } else {
+            return;
+        }
+        self.due_by(now + LINGER_US);
     }
 
     /// Owes units beyond what was charged: a request turned out to cost more than was taken for it.
@@ -593,8 +603,8 @@ impl Lease {
             self.relabel(reply.epoch, now);
         }
         self.generation = self.asked_generation;
-        let valid_for = reply.valid_for * (1.0 - GUARD_SHARE) - GUARD_US;
-        self.receive(reply.epoch, reply.granted, sent_at + valid_for);
+        let good_until = sent_at + reply.valid_for * (1.0 - GUARD_SHARE) - GUARD_US;
+        self.receive(reply.epoch, reply.granted, good_until);
         self.known = Some(Known {
             available: reply.available,
             rate: reply.rate,
@@ -602,6 +612,7 @@ impl Lease {
             seen: reply.seen,
             seen_epoch: reply.epoch,
             at: now,
+            good_until,
         });
         self.pace(view, ask, reply, chance);
         self.plan_after(view);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use sluicegate_core::sharing::exchange::Rules;
-use sluicegate_core::sharing::{Ask, Lease, Look, Now, Pacing, Reply, Terms, View, WAIT_US};
+use sluicegate_core::sharing::{Ask, EPOCH_UNIX_US, Lease, Look, Now, Pacing, Reply, Terms, View, WAIT_US};
 
 use super::store::Kept;
 use super::{Call, Chance, Net, Request, Scheme, Setup, Timer, What};
@@ -34,6 +34,15 @@ pub struct Leases {
     /// Nodes that others count.
     live: f64,
     dead: u32,
+    crossing: Crossing,
+}
+
+/// What was taken for requests in one window of the store's clock, and passed in the next.
+#[derive(Debug, Clone, Copy, Default)]
+struct Crossing {
+    window: f64,
+    units: f64,
+    most: f64,
 }
 
 #[derive(Debug)]
@@ -80,6 +89,8 @@ pub struct Batch {
     /// Whether it is only to see whether the store is back.
     is_probe: bool,
     has_changed: bool,
+    /// When it was done, by the store's clock.
+    served_at: f64,
     items: Vec<Item>,
 }
 
@@ -145,7 +156,13 @@ impl Leases {
             replica: None,
             live: f64::from(setup.nodes),
             dead: 0,
+            crossing: Crossing::default(),
         }
+    }
+
+    /// The most units that were taken for requests in one window, and passed in the next since their reply was under way.
+    pub fn crossed(&self) -> f64 {
+        self.crossing.most
     }
 
     /// The same without one of the rules.
@@ -331,6 +348,19 @@ impl Leases {
         }
     }
 
+    fn note_crossing(&mut self, net: &Net<Batch>, terms: &Terms, served_at: f64, taken: f64) {
+        let window = |store_time: f64| ((store_time + EPOCH_UNIX_US) / terms.ttl).floor();
+        let now = window(net.store_time());
+        if window(served_at) < now {
+            if self.crossing.window < now {
+                self.crossing.window = now;
+                self.crossing.units = 0.0;
+            }
+            self.crossing.units += taken;
+            self.crossing.most = self.crossing.most.max(self.crossing.units);
+        }
+    }
+
     fn refuse_asked(&mut self, net: &mut Net<Batch>, place: u32) {
         let entry = &mut self.entries[place as usize];
         while entry.waiters.front().is_some_and(|waiter| waiter.was_asked) {
@@ -452,6 +482,7 @@ impl Scheme for Leases {
             batch.generation = self.store.generation;
             return;
         }
+        batch.served_at = store_time;
         let rules = Rules {
             outstanding_blocks_refill: self.ablation != Some(Ablation::Outstanding),
             floors_before_settling: self.ablation != Some(Ablation::FloorFirst),
@@ -489,6 +520,7 @@ impl Scheme for Leases {
                     .lease
                     .apply(&view, &item.ask, &item.reply, sent_at, net.chance.part());
                 entry.shared = 0.0;
+                self.note_crossing(net, &plan.terms, call.batch.served_at, item.reply.taken);
                 self.serve_waiters(net, &view, item.entry, &item.reply);
             }
             self.arm(net, item.entry);

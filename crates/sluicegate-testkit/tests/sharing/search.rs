@@ -27,7 +27,10 @@ const REQUESTS: f64 = 10_000.0;
 fn any_setup(seed: u64, kind: Kind, sharing: Sharing) -> Setup {
     let mut chance = Chance::new(seed);
     let nodes = chance.spread(2.0, 300.0) as u32;
-    let limit = any_limit(&mut chance);
+    let limit = match kind {
+        Kind::Bucket => any_limit(&mut chance),
+        Kind::SlidingWindow | Kind::FixedWindow => any_window(&mut chance),
+    };
     let load = any_load(&mut chance, &limit);
     let link = any_link(&mut chance);
     let plan = Plan {
@@ -54,6 +57,13 @@ fn any_limit(chance: &mut Chance) -> Limit {
     let period = Duration::from_secs_f64(count as f64 / per_second);
     let burst = (per_second * chance.spread(0.01, 10.0)).clamp(1.0, 5_000.0) as u64;
     Limit::new(count, period, burst).expect("a limit within bounds")
+}
+
+/// From one to two thousand in a second to a minute.
+fn any_window(chance: &mut Chance) -> Limit {
+    let count = chance.spread(1.0, 2_000.0) as u64;
+    let period = Duration::from_millis(chance.spread(1_000.0, 60_000.0) as u64);
+    Limit::new(count, period, count).expect("a limit within bounds")
 }
 
 fn any_load(chance: &mut Chance, limit: &Limit) -> Load {
@@ -132,7 +142,19 @@ fn any_faults(chance: &mut Chance, nodes: u32, lasts: f64) -> Vec<Fault> {
 
 /// By how much it went beyond the bound, with what rounding and waiting allow: a unit, and what comes back within a round trip.
 fn beyond_the_bound(setup: &Setup, seed: u64) -> f64 {
-    beyond(setup, &fleet::run(setup, &mut Leases::new(setup, seed), seed))
+    let mut leases = Leases::new(setup, seed);
+    let outcome = fleet::run(setup, &mut leases, seed);
+    match setup.plan.terms.kind {
+        Kind::Bucket => beyond(setup, &outcome),
+        Kind::SlidingWindow | Kind::FixedWindow => {
+            let nodes = setup.plan.nodes(f64::from(setup.nodes));
+            let allowances = match setup.plan.sharing {
+                Sharing::Hybrid => nodes * setup.plan.allowance(nodes),
+                _ => 0.0,
+            };
+            outcome.excess() - allowances - leases.crossed() - 0.01
+        }
+    }
 }
 
 fn beyond(setup: &Setup, outcome: &Outcome) -> f64 {
@@ -169,6 +191,29 @@ proptest! {
         let setup = any_setup(seed, Kind::Bucket, Sharing::Exact);
         let beyond = beyond_the_bound(&setup, seed);
         prop_assert!(beyond <= 0.0, "{beyond} beyond: {setup:#?}");
+    }
+
+    /// The windows' two kinds take turns.
+    #[test]
+    fn no_leased_window_counts_more_than_its_limit(seed: u64) {
+        let setup = any_setup(seed, window(seed), Sharing::Leased);
+        let beyond = beyond_the_bound(&setup, seed);
+        prop_assert!(beyond <= 0.0, "{beyond} beyond: {setup:#?}");
+    }
+
+    #[test]
+    fn no_hybrid_window_counts_more_than_its_limit_and_its_allowances(seed: u64) {
+        let setup = any_setup(seed, window(seed), Sharing::Hybrid);
+        let beyond = beyond_the_bound(&setup, seed);
+        prop_assert!(beyond <= 0.0, "{beyond} beyond: {setup:#?}");
+    }
+}
+
+fn window(seed: u64) -> Kind {
+    if seed.is_multiple_of(2) {
+        Kind::SlidingWindow
+    } else {
+        Kind::FixedWindow
     }
 }
 
