@@ -282,8 +282,10 @@ impl Leases {
             entry.is_due = false;
             let ask = entry.lease.build(&view, net.chance.part());
             if let Some(mut ask) = ask {
-                for waiter in &mut entry.waiters {
-                    waiter.was_asked = true;
+                if ask.take > 0.0 {
+                    for waiter in &mut entry.waiters {
+                        waiter.was_asked = true;
+                    }
                 }
                 self.ablate(place, &mut ask);
                 let entry = &self.entries[place as usize];

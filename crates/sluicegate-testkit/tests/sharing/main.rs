@@ -3,6 +3,7 @@
 mod common;
 mod faults;
 mod limits_of_leases;
+mod many_keys;
 mod permits;
 mod search;
 mod steady;

@@ -1,6 +1,9 @@
 //! Steady load, steps and bursts of it, on a store that answers.
 
-use sluicegate_core::sharing::{SIGMA, Sharing};
+use std::time::Duration;
+
+use sluicegate_core::Limit;
+use sluicegate_core::sharing::{Kind, Plan, SIGMA, Sharing, Terms};
 use sluicegate_testkit::fleet::{Load, Place};
 
 use super::common::{MEDIUM, SEEDS, plan, play, setup};
@@ -95,5 +98,25 @@ fn three_bursts_within_fifty_milliseconds_on_all_nodes_pass_once() {
         let hybrid = play(&setup(NODES, plan(MEDIUM, Sharing::Hybrid), load), seed);
         assert!(hybrid.lenient_excess() <= f64::from(NODES), "sigma is {SIGMA}");
         assert!(hybrid.admitted() >= 180.0);
+    }
+}
+
+/// What nodes hold when a window ends counts as spent, so they hold little then.
+#[test]
+fn windows_on_many_nodes_are_used_up_nearly_to_the_end() {
+    for kind in [Kind::SlidingWindow, Kind::FixedWindow] {
+        for (count, seconds) in [(100, 10), (1_000, 60)] {
+            for times in [0.9, 3.0] {
+                let limit = Limit::new(count, Duration::from_secs(seconds), count).expect("a limit");
+                let plan = Plan {
+                    terms: Terms::new(kind, &limit, 0.0),
+                    ..plan(MEDIUM, Sharing::Leased)
+                };
+                let load = Load::constant(times * 1e6 * plan.terms.rate(), 240.0);
+                let outcome = play(&setup(30, plan, load), 1);
+                assert!(outcome.excess() <= 1.0, "{kind:?} of {count}");
+                assert!(outcome.goodput() >= 0.95, "{kind:?} of {count} at {times}");
+            }
+        }
     }
 }
