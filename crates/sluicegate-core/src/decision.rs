@@ -300,6 +300,14 @@ impl Report {
         self.states.retain(|state| keeps(state.rule));
     }
 
+    /// Puts a rule's state in the place of the one at `place`; where there is none, nothing changes.
+    #[inline]
+    pub fn replace(&mut self, place: usize, state: RuleState) {
+        if let Some(former) = self.states.get_mut(place) {
+            *former = state;
+        }
+    }
+
     /// The states, in the policy's order.
     pub fn states(&self) -> &[RuleState] {
         &self.states

@@ -545,6 +545,8 @@ fn asking_by_the_library_allocates_nothing() {
         .memory(4 << 20)
         .build()
         .expect("sound rules");
+    let limiter = Arc::new(limiter);
+    let local = limiter.local();
     let handles = rules.map(|name| limiter.rule(name).expect("the rule"));
     // The thread's stripe of counters is made with its first decision.
     let _ = limiter.check("token", "first");
@@ -552,6 +554,7 @@ fn asking_by_the_library_allocates_nothing() {
         for (name, handle) in rules.into_iter().zip(&handles) {
             let _ = limiter.check(name, key);
             let _ = limiter.check_cost(handle, (key, 7u32), 3);
+            let _ = local.check_cost(handle, (key, 8u32), 3);
             let _ = limiter.check_many(handle, [key, "other"], |_, check| {
                 let _ = check.remaining();
             });

@@ -271,6 +271,69 @@ fn a_handle_keeps_to_its_rule_when_the_policy_changes() {
 }
 
 #[test]
+fn a_threads_own_limiter_decides_by_the_policy_in_force() {
+    let limiter = Arc::new(from_policy(
+        "version: 1\nrules:\n  - {name: a, key: program, limit: 1/h}\n  - {name: all, key: [], limit: 9/h}\n",
+    ));
+    let mine = limiter.local();
+    let its = mine.clone();
+    let a = mine.rule("a").expect("the rule");
+    assert!(mine.check(&a, "x").expect("the rule").passes());
+    assert!(!limiter.check(&a, "x").expect("the rule").passes());
+    let next =
+        policy("version: 1\nrules:\n  - {name: b, key: program, limit: 5/h}\n  - {name: all, key: [], limit: 9/h}\n");
+    limiter.replace(&next).expect("a small policy");
+    let gone = AskError::UnknownRule { name: "a".to_owned() };
+    assert_eq!(mine.check(&a, "x"), Err(gone));
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(move || its.check_cost("b", "x", 2).map(|check| check.remaining()));
+        assert_eq!(asked.join().expect("no panic"), Ok(3));
+    });
+    let mut left = Vec::new();
+    mine.check_many("b", ["x", "y"], |_, check| left.push(check.remaining()))
+        .expect("the rule");
+    assert_eq!(left, [2, 4]);
+    let (method, headers) = (Method::GET, HeaderMap::new());
+    let Outcome::Decided(decision) = mine.decide(&Request {
+        method: &method,
+        host: "api.example",
+        path: "/",
+        peer: None,
+        headers: &headers,
+    }) else {
+        unreachable!("no rule needs a body")
+    };
+    assert_eq!(decision.report().generation(), 2);
+    assert_eq!(decision.report().states()[0].remaining, 8);
+}
+
+#[test]
+fn a_batch_goes_on_when_the_policy_changes_meanwhile() {
+    let limits = |limit: &str| {
+        policy(&format!(
+            "version: 1\nrules: [{{name: a, key: program, limit: {limit}}}]\n"
+        ))
+    };
+    let limiter = Arc::new(from_policy(
+        "version: 1\nrules: [{name: a, key: program, limit: 3/h}]\n",
+    ));
+    let mine = limiter.local();
+    let mut left = Vec::new();
+    mine.check_many("a", ["x", "y"], |key, check| {
+        left.push(check.remaining());
+        if key == "x" {
+            limiter.replace(&limits("9/h")).expect("a small policy");
+            // Asked in between, it decides too.
+            assert!(mine.check("a", "z").expect("the rule").passes());
+        }
+    })
+    .expect("the rule");
+    // The rule's state is the new limit's by then.
+    assert_eq!(left, [2, 8]);
+    assert_eq!(mine.check("a", "fresh").expect("the rule").remaining(), 8);
+}
+
+#[test]
 fn a_handle_of_another_limiter_means_the_rule_of_that_name_here() {
     let (one, _) = build(Limiter::builder().limit("a", "1/h").limit("b", "1/h").limit("c", "9/h"));
     let (other, _) = build(Limiter::builder().limit("c", "5/h"));

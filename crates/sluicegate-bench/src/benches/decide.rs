@@ -4,7 +4,9 @@ use std::mem::size_of;
 
 use super::{Scale, Size, keys_in_words, memory_for};
 use crate::clients::Key;
-use crate::contestants::{Allowance, Cas, CasAndCounter, Checks, CounterAlone, Decides, Governor, Quota, Throttlecrab};
+use crate::contestants::{
+    Allowance, Cas, CasAndCounter, Checks, CounterAlone, Decides, Governor, Quota, SharedChecks, Throttlecrab,
+};
 use crate::error::BenchError;
 use crate::lap::{Entrant, JustWritten, Laps, Named, Nobody, Turns, turns};
 use crate::progress::tell;
@@ -15,6 +17,7 @@ use crate::stopwatch::{Counter, memory_available, pin};
 const BENCH: &str = "decide";
 const LOOP: &str = "the loop alone (subtracted below)";
 const OURS: &str = "sluicegate check";
+const OURS_SHARED: &str = "sluicegate check, by a limiter that threads share";
 const OURS_JUST_WRITTEN: &str = "sluicegate check, key written just before";
 const OURS_WHOLE: &str = "sluicegate decide, by address";
 
@@ -105,6 +108,7 @@ fn measure(scenario: &Scenario, counter: &Counter, report: &mut Report) -> Resul
     let mut entrants: Vec<Box<dyn Entrant>> = vec![
         Box::new(Named::new(LOOP, Nobody)),
         Box::new(Named::new(OURS, ours.clone())),
+        Box::new(Named::new(OURS_SHARED, SharedChecks(ours.clone()))),
         Box::new(Named::new(OURS_JUST_WRITTEN, JustWritten(ours.clone()))),
         Box::new(Named::new(
             OURS_WHOLE,
@@ -149,7 +153,7 @@ fn measure(scenario: &Scenario, counter: &Counter, report: &mut Report) -> Resul
             keys,
             decisions: scenario.decisions,
             rounds: scenario.rounds,
-            frugal: &[OURS, OURS_JUST_WRITTEN, OURS_WHOLE],
+            frugal: &[OURS, OURS_SHARED, OURS_JUST_WRITTEN, OURS_WHOLE],
         },
     )?;
     let spreads: Vec<Spread> = laps.iter().map(Laps::spread).collect();

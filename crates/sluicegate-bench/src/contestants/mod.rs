@@ -13,7 +13,7 @@ mod throttlecrab;
 pub(crate) use floor::{Cas, CasAndCounter, CasRow, CounterAlone};
 pub(crate) use governor::{Governor, GovernorStrings};
 pub(crate) use limitador::Limitador;
-pub(crate) use ours::{Acquires, Checks, ChecksMany, Decides, Kept};
+pub(crate) use ours::{Acquires, Checks, ChecksMany, Decides, Kept, SharedChecks};
 pub(crate) use quota::Quota;
 pub(crate) use throttlecrab::Throttlecrab;
 

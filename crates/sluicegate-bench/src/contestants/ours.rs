@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use sluicegate::policy::Policy;
-use sluicegate::{AnyClock, Decision, Limiter, Outcome, Permit, Request, RuleHandle, Secret, SystemClock, secret};
+use sluicegate::{
+    AnyClock, Decision, Limiter, LocalLimiter, Outcome, Permit, Request, RuleHandle, Secret, SystemClock, secret,
+};
 
 use super::{Allowance, Contestant};
 use crate::clients::Client;
@@ -46,10 +48,11 @@ impl Kept {
     }
 }
 
-/// `Limiter::check`: one rule, asked by its handle with a string key.
+/// `LocalLimiter::check`: one rule, asked by its handle with a string key, by a thread that holds a limiter for itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Checks {
     limiter: Arc<Limiter>,
+    local: LocalLimiter,
     rule: RuleHandle,
 }
 
@@ -87,7 +90,8 @@ impl Checks {
         let rule = limiter
             .rule(RULE)
             .map_err(|error| BenchError::set_up("sluicegate", &error))?;
-        Ok(Self { limiter, rule })
+        let local = limiter.local();
+        Ok(Self { limiter, local, rule })
     }
 
     /// The limiter behind it.
@@ -105,13 +109,27 @@ impl Checks {
 impl Contestant for Checks {
     #[inline]
     fn decide(&mut self, client: &Client) -> bool {
-        self.limiter
+        self.local
             .check(&self.rule, client.key.as_bytes())
             .is_ok_and(|check| check.passes())
     }
 }
 
-/// `Limiter::check_many`: the rows of [`Checks`] in one call each.
+/// `Limiter::check`: the limiter of [`Checks`], as all threads may ask it.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedChecks(pub(crate) Checks);
+
+impl Contestant for SharedChecks {
+    #[inline]
+    fn decide(&mut self, client: &Client) -> bool {
+        let Checks { limiter, rule, .. } = &self.0;
+        limiter
+            .check(rule, client.key.as_bytes())
+            .is_ok_and(|check| check.passes())
+    }
+}
+
+/// `LocalLimiter::check_many`: the rows of [`Checks`] in one call each.
 #[derive(Debug, Clone)]
 pub(crate) struct ChecksMany(pub(crate) Checks);
 
@@ -123,11 +141,11 @@ impl Contestant for ChecksMany {
 
     #[inline]
     fn decide_row(&mut self, row: &[Client]) -> u64 {
-        let Checks { limiter, rule } = &self.0;
+        let Checks { local, rule, .. } = &self.0;
         let keys = black_box(row).iter().map(|client| client.key.as_bytes());
         let mut passed = 0;
         // A rule that is not there lets nobody pass, and then all of it is refused.
-        let _ = limiter.check_many(rule, keys, |_, check| passed += u64::from(check.passes()));
+        let _ = local.check_many(rule, keys, |_, check| passed += u64::from(check.passes()));
         passed
     }
 }
@@ -153,7 +171,7 @@ impl Acquires {
     /// A permit for the client; `None` if it has none left.
     #[inline]
     pub(crate) fn acquire(&self, client: &Client) -> Option<Permit> {
-        let Checks { limiter, rule } = &self.0;
+        let Checks { limiter, rule, .. } = &self.0;
         limiter.acquire(rule, client.key.as_bytes()).ok()?.granted()
     }
 

@@ -225,7 +225,7 @@ impl Acted {
 }
 
 /// The answer of acts that ask nothing.
-const NOTHING_SAID: Answer = Answer {
+pub(super) const NOTHING_SAID: Answer = Answer {
     remaining: 0,
     reset_after: Duration::ZERO,
     retry: None,

@@ -24,6 +24,7 @@ mod slots;
 mod small;
 mod standing;
 mod take;
+mod way;
 mod wide;
 
 use std::fmt;
