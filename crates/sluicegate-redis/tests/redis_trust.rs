@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use redis_world::{PATIENCE, key, patient, ring, started, takes, takes_at_last, wait_until_connected};
 use sluicegate_redis::{Addresses, Password, RedisStore, StoreConfig, TlsConfig};
-use sluicegate_state::store::{Call, Presence, Store};
+use sluicegate_state::store::Store;
 use sluicegate_testkit::poll;
 use sluicegate_testkit::proxy::FaultProxy;
 use sluicegate_testkit::redis::tls::{self, Identity};
 use sluicegate_testkit::redis::{RedisOptions, RedisServer};
+use sluicegate_testkit::store_conformance;
 
 /// As docs/sharing.md writes it.
 const ACL: &str = include_str!("../../../docs/sharing.md");
@@ -100,24 +101,18 @@ async fn the_user_that_the_documents_write_may_do_all_that_is_needed() -> Result
         .find_map(|word| word.strip_prefix('>'))
         .ok_or("a password")?;
     server.command(&command)?;
-    server.command(&["ACL", "SETUSER", "default", "off"]).ok();
     let mut config = ring(&[server.address()]);
     config.username = Some("sluicegate".to_owned());
     config.password = Some(Password::new(password));
     let store = started(&config);
     wait_until_connected(&store);
 
-    let (_, generation) = takes(&store, key(1), 1.0).await?;
-    for kind in [redis_world::sliding(key(2)), redis_world::permits(key(3))] {
-        let call = Call {
-            lane: store.lane(0),
-            generation: Some(generation),
-            items: &[kind],
-        };
-        store.exchange(call).await?;
-    }
-    let told = store.heartbeat(Presence { node: 1, secret: 2 }).await?;
-    assert!(told.same_secret && told.nodes == 1);
+    store_conformance::check(&store, || {
+        server.command(&["FLUSHALL"]).expect("wiped");
+    })
+    .await?;
+    let denied = server.command(&["ACL", "LOG"])?;
+    assert!(denied.elements().is_empty(), "{denied:?}");
     Ok(())
 }
 

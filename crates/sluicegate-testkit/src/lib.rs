@@ -8,6 +8,7 @@
 //! | [`proxy`] | a TCP proxy in front of one server: late, cut, silent, one-way, refused, garbled |
 //! | [`history`] | what nodes decided, and whether it was within its bound in every window |
 //! | [`fleet`] | nodes that share limits, and a store, in simulated time |
+//! | [`store_conformance`] | what every store keeps to |
 //! | [`poll`] | waiting for what other processes do |
 #![forbid(unsafe_code)]
 
@@ -17,4 +18,5 @@ pub mod poll;
 mod ports;
 pub mod proxy;
 pub mod redis;
+pub mod store_conformance;
 pub mod upstream;
