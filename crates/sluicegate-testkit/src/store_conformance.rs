@@ -193,7 +193,7 @@ impl<S: Store> Bench<'_, S> {
                 });
         expect("answers come in the order of what was asked", &answers, |_| is_same)?;
         let none = self.call(&[]).await?;
-        expect("a call about nothing is answered", &none, |none| none.is_empty())
+        expect("a call about nothing is answered", &none, Vec::is_empty)
     }
 
     async fn nodes_are_counted(&mut self) -> Result<(), Broken> {
