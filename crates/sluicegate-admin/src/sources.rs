@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluicegate::metrics::{DECISION_BOUNDS, RuleOutcome};
 use sluicegate::policy::checked::Enforce;
-use sluicegate::{Limiter, RouteId, RuleId};
+use sluicegate::{Limiter, RouteId, RuleId, SharedBucket};
 
 use crate::catalogue;
 use crate::readings::{Readings, Source};
@@ -72,8 +72,11 @@ impl Source for LimiterSource {
         for (id, name) in (0..).map(RuleId::new).zip(&rules) {
             let Some(bucket) = engine.bucket(id) else { continue };
             readings.whole(&catalogue::RULE_CELLS_OWNED, &[name], whole(bucket.owned()));
-            readings.whole(&catalogue::OVERFLOWED, &[name], bucket.overflowed());
-            readings.whole(&catalogue::HELD, &[name], bucket.held());
+            let shared = engine.shared_bucket(id);
+            let overflowed = shared.map_or(0, SharedBucket::overflowed);
+            readings.whole(&catalogue::OVERFLOWED, &[name], bucket.overflowed() + overflowed);
+            let in_use = shared.map_or(0, SharedBucket::in_use);
+            readings.whole(&catalogue::HELD, &[name], bucket.held() + in_use);
         }
 
         // Empty for none, which no route is called.

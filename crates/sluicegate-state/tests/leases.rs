@@ -8,7 +8,8 @@ use std::time::Duration;
 use sluicegate_core::sharing::{Kind, OnStoreLoss, Plan, Sharing, Terms};
 use sluicegate_core::{Cost, KeyHasher, Limit, Mode, PartKind, Report, RuleId, Secret, Timestamp};
 use sluicegate_state::leases::{
-    Batch, Ended, Leases, SharedBucket, SharedBucketSpec, SharedCharge, SharedMades, SharedTaken, Waited, Waiting,
+    Batch, Ended, Leases, SharedBucket, SharedBucketSpec, SharedCharge, SharedLimit, SharedMades, SharedTaken, Waited,
+    Waiting,
 };
 use sluicegate_state::store::{Exchanged, Lane, MemoryStore, StoreGeneration};
 use sluicegate_state::{BucketIdentity, Clock as _, Key, ManualClock, WhenRefused};
@@ -48,7 +49,7 @@ impl Node {
         };
         Arc::new(SharedBucket::new(SharedBucketSpec {
             identity: BucketIdentity(77),
-            plan,
+            limit: SharedLimit::Units(plan),
             overflow: None,
         }))
     }

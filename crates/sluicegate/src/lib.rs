@@ -69,6 +69,7 @@ pub use route::{PathConflict, RouteId};
 #[cfg(feature = "sharing")]
 pub use sharing::{ShareError, Sharer};
 pub use sluicegate_core::{Cost, Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
+pub use sluicegate_state::leases::{SharedBucket, SharingCounts, SharingStatus};
 pub use sluicegate_state::snapshot::{Durability, ReadError, WriteError, Written};
 pub use sluicegate_state::{AnyClock, Clock, ManualClock, SystemClock};
 pub use told::Refusal;

@@ -160,6 +160,56 @@ fn a_request_that_one_rule_refuses_costs_the_others_nothing_on_any_node() {
 }
 
 #[test]
+fn permits_of_two_nodes_never_exceed_the_limit_and_come_back() {
+    let fleet = fleet(
+        2,
+        "  - {name: streams, key: program, algorithm: concurrency, limit: 4}\n",
+    );
+    let acquire = |node: usize| {
+        wait(fleet[node].0.acquire_waiting("streams", "ann"))
+            .expect("a rule")
+            .granted()
+    };
+    // A node that was just refused asks the store again only after a moment.
+    let mut held = Vec::new();
+    until(|| {
+        held.extend((0..8).filter_map(|turn| acquire(turn % 2)));
+        held.len() >= 4
+    });
+    assert_eq!(held.len(), 4);
+    assert!((0..8).all(|turn| acquire(turn % 2).is_none()));
+    held.clear();
+    until(|| {
+        held.extend(acquire(1));
+        held.len() == 4
+    });
+    assert_eq!(
+        fleet[0]
+            .0
+            .engine()
+            .shared_bucket(sluicegate::RuleId::new(0))
+            .map(sluicegate::SharedBucket::in_use),
+        Some(0)
+    );
+}
+
+#[test]
+fn a_request_gives_its_permit_back_when_its_response_has_ended() {
+    let fleet = fleet(1, "  - {name: streams, key: ip, algorithm: concurrency, limit: 1}\n");
+    let limiter = &fleet[0].0;
+    let mut admitted = None;
+    until(|| {
+        if let Decision::Allow { admitted: proof, .. } = decide(limiter, "/") {
+            admitted = Some(proof);
+        }
+        admitted.is_some()
+    });
+    assert!(!decide(limiter, "/").passes());
+    drop(admitted);
+    until(|| decide(limiter, "/").passes());
+}
+
+#[test]
 fn a_program_asks_a_shared_rule_and_waits_only_if_it_says_so() {
     let fleet = fleet(2, "  - {name: mails, key: program, limit: 4/h, sharing: leased}\n");
     let sent = fleet

@@ -126,6 +126,17 @@ impl PermitLease {
         if self.in_flight { f64::INFINITY } else { self.due_at }
     }
 
+    /// Whether requests wait that the next ask is for.
+    pub const fn has_waiters(&self) -> bool {
+        self.waiting > 0.0
+    }
+
+    /// Has `cost` permits fetched for a request to come, by one that cannot wait for them.
+    pub fn fetch(&mut self, view: &PermitView<'_>, cost: f64) {
+        self.refused = self.refused.max(cost);
+        self.due_by(view.at.time.max(self.next_at));
+    }
+
     /// Permits that are given out.
     pub const fn in_use(&self) -> f64 {
         self.in_use

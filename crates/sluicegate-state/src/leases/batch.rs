@@ -1,12 +1,13 @@
 //! The driver's side: what is due goes out in calls, and what comes back goes to its entries and to whoever waits.
 
 use sluicegate_core::Timestamp;
-use sluicegate_core::sharing::{Ask, Lease, Look, OnStoreLoss, Reply, View};
+use sluicegate_core::sharing::Look;
 
-use super::entries::Stripe;
+use super::entries::{Entry, Stripe};
+use super::side::{Side, Sight, What};
 use super::status::count;
-use super::take::What;
-use super::waiting::Answered;
+use super::take::whole;
+use super::waiting::{Answered, Promise};
 use super::wheel::{NONE, tick};
 use super::{LANES_MAX, Leases, micros};
 use crate::atomics::Ordering;
@@ -104,29 +105,24 @@ impl Leases {
     }
 
     fn collect_of(&self, shard: u8, stripe: &mut Stripe, time: f64, batch: &mut Batch) {
-        let at = self.surroundings.now(shard, time);
         while batch.len() < COLLECT_MAX {
             let Some(place) = stripe.wheel.pop(&mut stripe.entries, tick(time)) else {
                 return;
             };
             let chance = stripe.chance();
             let entry = stripe.entries.at(place);
-            let Some(plan) = entry.bucket.plan_of(entry.overflow).copied() else {
+            let Some(limit) = entry.bucket.limit_of(entry.overflow).copied() else {
                 continue;
             };
-            let view = plan.view(at);
-            if let Some(ask) = entry.lease.build(&view, chance) {
+            let sight = self.sight(&limit, shard, time);
+            if let Some((question, has_waiters)) = entry.side.build(&sight, chance, self.node) {
                 let key = StoreKey {
                     shard,
                     hash: entry.name,
                 };
-                let question = Question::Units {
-                    terms: view.terms(),
-                    ask,
-                };
                 batch.items.push(Item { key, question });
                 batch.places.push(place);
-                if ask.take > 0.0 {
+                if has_waiters {
                     stripe.ask_for_waiters(place);
                 }
             }
@@ -148,34 +144,32 @@ impl Leases {
             Ended::Unknown => count(&counters.unknown, 1),
         }
         for (index, (item, place)) in batch.items.iter().zip(&batch.places).enumerate() {
-            let Question::Units { ask, .. } = &item.question else {
-                continue;
-            };
             let shard = item.key.shard;
             let mut stripe = self.stripe(shard);
             let stripe = &mut *stripe;
             let entry = stripe.entries.at(*place);
-            let Some(plan) = entry.bucket.plan_of(entry.overflow).copied() else {
+            let Some(limit) = entry.bucket.limit_of(entry.overflow).copied() else {
                 continue;
             };
-            let view = plan.view(self.surroundings.now(shard, time));
+            let sight = self.sight(&limit, shard, time);
             match ended {
-                Ended::Answered(answers) => match answers.get(index) {
-                    Some(Answer::Units(reply)) => {
-                        count(&counters.damaged, usize::from(reply.damaged));
-                        let chance = stripe.chance();
-                        let lease = &mut stripe.entries.at(*place).lease;
-                        lease.apply(&view, ask, reply, batch.sent_at, chance);
-                        stripe.serve(*place, &view, reply);
-                    }
-                    _ => stripe.fail(*place, &view, None),
-                },
-                Ended::Undone => stripe.fail(*place, &view, Some(ask)),
-                Ended::Changed => {
-                    stripe.fail(*place, &view, Some(ask));
-                    stripe.entries.at(*place).lease.wake(time);
+                Ended::Answered(answers) => {
+                    let Some(answer) = answers.get(index) else {
+                        stripe.lose(*place, &sight);
+                        continue;
+                    };
+                    count(&counters.damaged, usize::from(answer.is_of_damage()));
+                    let chance = stripe.chance();
+                    let side = &mut stripe.entries.at(*place).side;
+                    let taken = side.apply(&sight, &item.question, answer, batch.sent_at, chance);
+                    stripe.serve(*place, &sight, taken);
                 }
-                Ended::Unknown => stripe.fail(*place, &view, None),
+                Ended::Undone => stripe.say_again(*place, &sight, &item.question),
+                Ended::Changed => {
+                    stripe.say_again(*place, &sight, &item.question);
+                    stripe.entries.at(*place).side.wake(time);
+                }
+                Ended::Unknown => stripe.lose(*place, &sight),
             }
             self.replan(stripe, shard, *place);
         }
@@ -192,19 +186,15 @@ impl Leases {
                 continue;
             }
             let mut stripe = self.stripe(shard);
-            let at = self.surroundings.now(shard, time);
             while let Some(late) = stripe.pop_late(time) {
                 count(&self.counters.late, 1);
                 let entry = stripe.entries.at(late.place);
-                let Some(plan) = entry.bucket.plan_of(entry.overflow).copied() else {
+                let Some(limit) = entry.bucket.limit_of(entry.overflow).copied() else {
                     continue;
                 };
-                entry.lease.leave(late.cost, late.was_asked);
-                let view = plan.view(at);
-                let answer = entry.answer_alone(&view, late.cost);
-                if let Err(Answered::Granted(what)) = late.promise.keep(answer) {
-                    entry.return_unclaimed(&view, what, late.cost);
-                }
+                let sight = self.sight(&limit, shard, time);
+                entry.side.leave(late.cost, late.was_asked);
+                entry.answer(late.promise, &sight, &sight.after_silence(), late.cost);
                 stripe.plan(late.place);
             }
             self.look_again(shard, &stripe);
@@ -248,16 +238,16 @@ impl Leases {
     /// the same in the same moment.
     pub fn wake(&self, lane: Lane, now: Timestamp) {
         let time = micros(now);
-        self.rouse(lane, |lease, chance| lease.wake(time + chance * WAKE_WITHIN_US));
+        self.rouse(lane, |side, chance| side.wake(time + chance * WAKE_WITHIN_US));
     }
 
     /// This node leaves: what it holds in a lane goes back with the next calls.
     pub fn retire(&self, lane: Lane, now: Timestamp) {
         let time = micros(now);
-        self.rouse(lane, |lease, _| lease.retire(time));
+        self.rouse(lane, |side, _| side.retire(time));
     }
 
-    fn rouse(&self, lane: Lane, mut rouse: impl FnMut(&mut Lease, f64)) {
+    fn rouse(&self, lane: Lane, mut rouse: impl FnMut(&mut Side, f64)) {
         for shard in 0..=u8::MAX {
             if self.surroundings.lane(shard) != lane {
                 continue;
@@ -265,7 +255,7 @@ impl Leases {
             let mut stripe = self.stripe(shard);
             for place in 0..stripe.entries.count() {
                 let chance = stripe.chance();
-                rouse(&mut stripe.entries.at(place).lease, chance);
+                rouse(&mut stripe.entries.at(place).side, chance);
                 stripe.plan(place);
             }
             self.mark(shard, stripe.next_due());
@@ -281,54 +271,60 @@ fn shard_at(first: u8, offset: usize) -> u8 {
 }
 
 impl Stripe {
-    /// Gives what was taken to those it was asked for, in order of arrival. Who gets nothing is refused.
-    fn serve(&mut self, place: u32, view: &View<'_>, reply: &Reply) {
-        let mut taken = reply.taken;
-        while self.first_waiter(place).is_some_and(|waiter| waiter.was_asked) {
-            let Some((cost, promise)) = self.pop_waiter(place) else {
-                break;
-            };
+    /// Answers those that were asked for, in order of arrival: with what the store took for them, as far as it goes, and otherwise by what the
+    /// node has. `None` has them all looked at again.
+    fn serve(&mut self, place: u32, sight: &Sight<'_>, taken: Option<f64>) {
+        let mut left = taken.unwrap_or_default();
+        while let Some((cost, promise)) = self.pop_asked(place) {
+            let entry = self.entries.at(place);
+            if taken.is_none() {
+                entry.side.leave(cost, true);
+            }
             // Answered already: its time was over.
             let Some(promise) = promise else { continue };
-            let entry = self.entries.at(place);
-            let answer = if taken >= cost {
-                taken -= cost;
-                Answered::Granted(What::Taken)
+            if left >= cost {
+                left -= cost;
+                entry.keep(promise, sight, Answered::Granted(What::Taken), cost);
             } else {
-                entry.answer_now(view, cost)
-            };
-            if let Err(Answered::Granted(what)) = promise.keep(answer) {
-                entry.return_unclaimed(view, what, cost);
+                entry.answer(promise, sight, sight, cost);
             }
         }
-        if taken > 0.0 {
-            self.entries.at(place).lease.return_taken(view, taken);
+        if left > 0.0 {
+            self.entries.at(place).side.return_taken(sight, left);
         }
     }
 
-    /// The call failed. With `ask`, nothing was done and all of it is said again, for those too that still wait; otherwise those that it
-    /// asked for are answered by the failure policy.
-    fn fail(&mut self, place: u32, view: &View<'_>, ask: Option<&Ask>) {
-        let Some(ask) = ask else {
-            self.entries.at(place).lease.lost(view);
-            while self.first_waiter(place).is_some_and(|waiter| waiter.was_asked) {
-                let Some((cost, promise)) = self.pop_waiter(place) else {
-                    break;
-                };
-                let Some(promise) = promise else { continue };
-                let entry = self.entries.at(place);
-                let answer = entry.answer_alone(view, cost);
-                if let Err(Answered::Granted(what)) = promise.keep(answer) {
-                    entry.return_unclaimed(view, what, cost);
-                }
+    /// Nobody knows whether the call was done: those that it asked for are answered by the failure policy.
+    fn lose(&mut self, place: u32, sight: &Sight<'_>) {
+        self.entries.at(place).side.lost(sight);
+        while let Some((cost, promise)) = self.pop_asked(place) {
+            let entry = self.entries.at(place);
+            if entry.bucket.gives_permits() {
+                entry.side.leave(cost, true);
             }
-            return;
-        };
-        self.entries.at(place).lease.unsent(view, ask);
-        let again = self.ask_again(place);
-        if again > 0.0 {
-            let _ = self.entries.at(place).lease.spend(view, Look::Wait, again);
+            let Some(promise) = promise else { continue };
+            entry.answer(promise, sight, &sight.after_silence(), cost);
         }
+    }
+
+    /// Nothing was done: all of it is said again, for those too that still wait.
+    fn say_again(&mut self, place: u32, sight: &Sight<'_>, question: &Question) {
+        let ask = match question {
+            Question::Units { ask, .. } => Some(ask),
+            Question::Permits(_) => None,
+        };
+        self.entries.at(place).side.unsent(sight, ask);
+        let again = self.ask_again(place);
+        let entry = self.entries.at(place);
+        if again > 0.0 && !entry.bucket.gives_permits() {
+            let _ = entry.side.spend(sight, Look::Wait, again);
+        }
+    }
+
+    /// Takes out the next that was asked for: what it costs, and its promise, unless that is answered.
+    fn pop_asked(&mut self, place: u32) -> Option<(f64, Option<Promise>)> {
+        self.first_waiter(place).filter(|waiter| waiter.was_asked)?;
+        self.pop_waiter(place)
     }
 
     /// Marks those that were asked for as not yet asked for, and sums up what they wait for.
@@ -346,39 +342,37 @@ impl Stripe {
     }
 }
 
-/// Within which time all keys speak with a store that is back: about a lease period, as they would without an outage.
-const WAKE_WITHIN_US: f64 = 100_000.0;
-
-impl super::entries::Entry {
-    /// What a request gets that the store has nothing for: what the node has, or a refusal.
-    fn answer_now(&mut self, view: &View<'_>, cost: f64) -> Answered {
-        let look = self.lease.look(view, cost);
-        match look {
+impl Entry {
+    /// Answers by what the node has, looked at by `by`: or refuses.
+    fn answer(&mut self, promise: Promise, sight: &Sight<'_>, by: &Sight<'_>, cost: f64) {
+        let look = self.side.look(by, cost);
+        let answer = match look {
             Look::Wait | Look::Never => Answered::Refused {
-                retry_after: view.at.round_trip,
+                retry_after: by.now().round_trip,
             },
             Look::Deny { retry_after } => Answered::Refused { retry_after },
-            _ => Answered::Granted(What::Spent(self.lease.spend(view, look, cost))),
-        }
+            _ => Answered::Granted(self.side.spend(by, look, cost)),
+        };
+        self.keep(promise, sight, answer, cost);
     }
 
-    /// What a request gets when the store did not answer in time: of an exact rule what the failure policy says, as if the store were
-    /// away; otherwise a refusal, since a lease will be there in a moment.
-    fn answer_alone(&mut self, view: &View<'_>, cost: f64) -> Answered {
-        let is_exact = view.mode == sluicegate_core::sharing::Mode::Exact;
-        if !is_exact && view.plan.on_store_loss != OnStoreLoss::Open && !view.at.is_down {
-            return self.answer_now(view, cost);
+    /// Keeps a promise; what nobody waits for any more is given back.
+    fn keep(&mut self, promise: Promise, sight: &Sight<'_>, answer: Answered, cost: f64) {
+        let Answered::Granted(what) = answer else {
+            let _ = promise.keep(answer);
+            return;
+        };
+        if what == What::Permits {
+            self.bucket.take_permits(whole(cost));
         }
-        let mut alone = *view;
-        alone.at.is_down = true;
-        self.answer_now(&alone, cost)
-    }
-
-    fn return_unclaimed(&mut self, view: &View<'_>, what: What, cost: f64) {
-        match what {
-            What::Spent(spent) => self.lease.unspend(view, &spent, cost),
-            What::Taken => self.lease.return_taken(view, cost),
-            What::Waits => {}
+        if promise.keep(answer).is_err() {
+            self.side.give_back(sight, &what, cost, 0.0);
+            if what == What::Permits {
+                self.bucket.release_permits(whole(cost));
+            }
         }
     }
 }
+
+/// Within which time all keys speak with a store that is back: about a lease period, as they would without an outage.
+const WAKE_WITHIN_US: f64 = 100_000.0;

@@ -1,7 +1,6 @@
 //! A bucket that nodes share: its limit, as it is shared.
 
-use sluicegate_core::sharing::Plan;
-
+use super::side::SharedLimit;
 use crate::atomics::{AtomicU64, Ordering};
 use crate::table::BucketIdentity;
 
@@ -11,9 +10,9 @@ pub struct SharedBucketSpec {
     /// By what its state is found again, here and in the store, under another policy and on other nodes.
     pub identity: BucketIdentity,
     /// The limit of each key.
-    pub plan: Plan,
-    /// The limit that keys share for which this node has no room; `None` refuses them.
-    pub overflow: Option<Plan>,
+    pub limit: SharedLimit,
+    /// The limit that keys share for which this node has no room, of the same kind; `None` refuses them.
+    pub overflow: Option<SharedLimit>,
 }
 
 /// What one or more rules draw from together with other nodes.
@@ -23,6 +22,7 @@ pub struct SharedBucket {
     salt: u64,
     /// Requests that drew from the overflow or met it closed.
     overflowed: AtomicU64,
+    in_use: AtomicU64,
 }
 
 impl SharedBucket {
@@ -35,6 +35,7 @@ impl SharedBucket {
             spec,
             salt,
             overflowed: AtomicU64::new(0),
+            in_use: AtomicU64::new(0),
         }
     }
 
@@ -49,13 +50,26 @@ impl SharedBucket {
     }
 
     /// The limit of each key.
-    pub const fn plan(&self) -> &Plan {
-        &self.spec.plan
+    pub const fn limit(&self) -> &SharedLimit {
+        &self.spec.limit
     }
 
-    /// The limit that keys without room share.
-    pub const fn overflow(&self) -> Option<&Plan> {
-        self.spec.overflow.as_ref()
+    /// Whether it gives permits.
+    pub const fn gives_permits(&self) -> bool {
+        matches!(self.spec.limit, SharedLimit::Permits(_))
+    }
+
+    /// Permits that requests on this node hold.
+    pub fn in_use(&self) -> u64 {
+        self.in_use.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_permits(&self, count: u64) {
+        self.in_use.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn release_permits(&self, count: u64) {
+        self.in_use.fetch_sub(count, Ordering::Relaxed);
     }
 
     /// Requests that drew from the overflow or met it closed.
@@ -71,12 +85,12 @@ impl SharedBucket {
         self.salt
     }
 
-    /// The plan of its keys, or of its overflow.
-    pub(super) const fn plan_of(&self, overflow: bool) -> Option<&Plan> {
+    /// The limit of its keys, or of its overflow.
+    pub(super) const fn limit_of(&self, overflow: bool) -> Option<&SharedLimit> {
         if overflow {
             self.spec.overflow.as_ref()
         } else {
-            Some(&self.spec.plan)
+            Some(&self.spec.limit)
         }
     }
 }

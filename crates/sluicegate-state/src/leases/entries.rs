@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use sluicegate_core::sharing::{Lease, View};
 
 use super::Spot;
 use super::bucket::SharedBucket;
+use super::side::{Side, Sight};
 use super::waiting::Queue;
 use super::wheel::{Link, Links, NEVER, NONE, Wheel, tick};
 
@@ -39,7 +39,7 @@ pub(super) struct Entry {
     /// What it is kept under in the store.
     pub(super) name: [u8; 16],
     pub(super) bucket: Arc<SharedBucket>,
-    pub(super) lease: Lease,
+    pub(super) side: Side,
     link: Link,
     /// Who waits for it, in order of arrival.
     pub(super) first_waiter: u32,
@@ -89,7 +89,7 @@ impl Stripe {
     pub(super) fn find_or_make(
         &mut self,
         newcomer: &Newcomer<'_>,
-        view: &View<'_>,
+        sight: &Sight<'_>,
         name: impl FnOnce() -> [u8; 16],
     ) -> Option<u32> {
         if let Some(place) = self.find(newcomer.spot) {
@@ -105,14 +105,14 @@ impl Stripe {
                 .ok()
                 .filter(|place| *place != NONE)?
         } else {
-            self.clear_idle(view)?
+            self.clear_idle(sight)?
         };
         let entry = Entry {
             key: newcomer.spot.key,
             overflow: newcomer.overflow,
             name: name(),
             bucket: Arc::clone(newcomer.bucket),
-            lease: Lease::new(view.at.time),
+            side: Side::new(sight),
             link: Link::new(),
             first_waiter: NONE,
             last_waiter: NONE,
@@ -128,14 +128,15 @@ impl Stripe {
     }
 
     /// Frees the place of an idle key.
-    fn clear_idle(&mut self, view: &View<'_>) -> Option<u32> {
+    fn clear_idle(&mut self, sight: &Sight<'_>) -> Option<u32> {
         for _ in 0..LOOKED_AT_MAX.min(self.entries.0.len()) {
             self.hand = (self.hand + 1) % self.entries.0.len();
             let place = u32::try_from(self.hand).ok()?;
             let entry = &self.entries.0[self.hand];
             let is_free = entry.first_waiter == NONE && !entry.overflow;
-            // Its own bucket's plan: the view's belongs to the key that needs the place.
-            if is_free && entry.lease.is_idle(&entry.bucket.plan().view(view.at)) {
+            // By its own bucket's limit: `sight` is of the key that needs the place.
+            let own = entry.bucket.limit().sight(*sight.now(), f64::NEG_INFINITY);
+            if is_free && entry.side.is_idle(&own) {
                 let key = entry.key;
                 self.wheel.remove(&mut self.entries, place);
                 if let Ok(found) = self.places.find_entry(key, |other| *other == place) {
@@ -149,10 +150,10 @@ impl Stripe {
 
     /// Plans the entry for when its lease is due; who waits goes before all others.
     pub(super) fn plan(&mut self, place: u32) {
-        let lease = &self.entries.at(place).lease;
-        let at = match tick(lease.due_at()) {
+        let side = &self.entries.at(place).side;
+        let at = match tick(side.due_at()) {
             NEVER => NEVER,
-            _ if lease.has_waiters() => 0,
+            _ if side.has_waiters() => 0,
             at => at,
         };
         self.wheel.plan(&mut self.entries, place, at);

@@ -16,6 +16,7 @@ mod alarm;
 mod batch;
 mod bucket;
 mod entries;
+mod side;
 mod status;
 mod surroundings;
 mod take;
@@ -29,6 +30,7 @@ use sluicegate_core::{KeyHash, Timestamp};
 pub use alarm::Due;
 pub use batch::{Batch, COLLECT_MAX, Ended};
 pub use bucket::{SharedBucket, SharedBucketSpec};
+pub use side::SharedLimit;
 pub use status::{SharingCounts, SharingStatus};
 pub use surroundings::{LANES_MAX, LaneFacts, Surroundings};
 pub use take::{SharedCharge, SharedHolding, SharedHoldings, SharedMade, SharedMades, SharedTaken};
@@ -52,6 +54,8 @@ pub struct Leases {
     alarm: Alarm,
     counters: Counters,
     clock: AnyClock,
+    /// What no other node is numbered, for permits.
+    node: f64,
     /// With which shard each lane's next call begins.
     turns: Box<[AtomicU64]>,
     /// Turns keys into what they are kept under in the store.
@@ -82,13 +86,13 @@ pub struct LeaseFill {
 
 impl Leases {
     /// Leases in at most `bytes`, but at least one entry for each of 256 stripes. `store_key` is a subkey of the installation's
-    /// secret: the same on all nodes, and used for nothing else. `seed` is any number; it spreads what nodes do at the same time.
-    pub fn new(bytes: usize, store_key: [u8; 32], clock: AnyClock, seed: u64) -> Self {
+    /// secret: the same on all nodes, and used for nothing else. `node` is a number that no other node has; it also spreads what nodes do at the same time.
+    pub fn new(bytes: usize, store_key: [u8; 32], clock: AnyClock, node: u64) -> Self {
         let entries = (bytes / ENTRY_BYTES / SHARDS).max(1);
         Self {
             stripes: (0..SHARDS as u64)
                 .map(|number| StripeSlot {
-                    stripe: Mutex::new(Stripe::new(entries, seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15))),
+                    stripe: Mutex::new(Stripe::new(entries, node ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15))),
                     due: AtomicU64::new(wheel::NEVER),
                 })
                 .collect(),
@@ -96,6 +100,7 @@ impl Leases {
             alarm: Alarm::new(),
             counters: Counters::default(),
             clock,
+            node: node_number(node),
             turns: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
             namer: Namer(store_key),
         }
@@ -169,6 +174,12 @@ impl Namer {
         hasher.finalize_xof().fill(&mut name);
         name
     }
+}
+
+/// A node's number as the store knows it: from 1 to below 2⁵³.
+#[expect(clippy::cast_precision_loss, reason = "53 bits")]
+fn node_number(node: u64) -> f64 {
+    (node & ((1 << 53) - 1)).max(1) as f64
 }
 
 /// A point in time as core's sharing counts it.

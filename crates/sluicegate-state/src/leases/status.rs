@@ -21,7 +21,7 @@ pub struct SharingStatus {
     pub keys: usize,
     /// See above.
     pub keys_max: usize,
-    /// Units held by lease and not spent, over all keys.
+    /// Units held by lease and not spent, and permits not given out, over all keys.
     pub held: f64,
     /// Units let through that the store has not been told of: what this node adds to the worst case at this moment.
     pub unreported: f64,
@@ -97,10 +97,10 @@ impl Leases {
             status.keys += stripe.owned();
             status.keys_max += stripe.capacity();
             for place in 0..stripe.entries.count() {
-                let lease = &stripe.entries.at(place).lease;
-                status.held += lease.held(time);
-                status.unreported += lease.unreported();
-                status.keys_alone += usize::from(lease.goes_alone());
+                let side = &stripe.entries.at(place).side;
+                status.held += side.held(time);
+                status.unreported += side.unreported();
+                status.keys_alone += usize::from(side.goes_alone());
             }
         }
         status

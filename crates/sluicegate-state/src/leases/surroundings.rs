@@ -30,6 +30,8 @@ struct LaneState {
     /// Zero while the lane answers, one while it does not.
     is_down: AtomicU64,
     generation: AtomicU64,
+    /// See [`Surroundings::changed`].
+    changed_at: AtomicU64,
 }
 
 /// What is known of a lane.
@@ -61,6 +63,7 @@ impl Surroundings {
                     round_trip: AtomicU64::new(ROUND_TRIP_UNSEEN.to_bits()),
                     is_down: AtomicU64::new(1),
                     generation: AtomicU64::new(0),
+                    changed_at: AtomicU64::new(f64::NEG_INFINITY.to_bits()),
                 })
                 .collect(),
             lane_of: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
@@ -123,6 +126,17 @@ impl Surroundings {
     /// The lane does not answer. Tells whether it did before.
     pub fn lost(&self, lane: Lane) -> bool {
         self.state(lane).is_down.swap(1, Ordering::Relaxed) == 0
+    }
+
+    /// At `time`, in microseconds of the node's clock, the lane was seen to hold other data, or was back after more than a second:
+    /// permits may be in use that it does not know of, and nobody gets new ones before all have told.
+    pub fn changed(&self, lane: Lane, time: f64) {
+        self.state(lane).changed_at.store(time.to_bits(), Ordering::Relaxed);
+    }
+
+    /// When that was last; negative infinity if never.
+    pub(super) fn changed_at(&self, shard: u8) -> f64 {
+        f64::from_bits(self.state(self.lane(shard)).changed_at.load(Ordering::Relaxed))
     }
 
     /// So many nodes live, by the last heartbeat.

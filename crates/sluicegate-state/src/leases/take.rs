@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use sluicegate_core::algorithm::Answer;
-use sluicegate_core::sharing::{Look, Now, Outlook, Plan, Spent, View, WAIT_US};
+use sluicegate_core::sharing::{Look, Outlook, WAIT_US};
 use sluicegate_core::{Cost, Mode, RULES_MAX, Report, Retry, RuleId, RuleState, Timestamp};
 
 use super::bucket::SharedBucket;
 use super::entries::{Newcomer, Stripe};
+use super::side::{SharedLimit, Side, Sight, What};
 use super::status::count;
 use super::waiting::{Answered, Promise, Waiting};
 use super::{Leases, Spot, micros, units};
@@ -58,17 +59,6 @@ pub struct SharedHolding {
     pub(super) what: What,
 }
 
-/// By what a charge was made.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum What {
-    /// By what the node had.
-    Spent(Spent),
-    /// By the store, for this request.
-    Taken,
-    /// Not yet: it waits.
-    Waits,
-}
-
 /// Shared charges of one request.
 pub type SharedHoldings = ArrayVec<SharedHolding, RULES_MAX>;
 
@@ -76,6 +66,11 @@ impl SharedHolding {
     /// Whose charge it is.
     pub const fn rule(&self) -> RuleId {
         self.rule
+    }
+
+    /// Whether it is held until the request's end: a permit, which is then given back.
+    pub fn is_permit(&self) -> bool {
+        self.what == What::Permits
     }
 
     /// Whether it stays charged when a later phase refuses the request.
@@ -102,7 +97,12 @@ pub struct SharedMade<'c, 'b> {
 }
 
 impl SharedMade<'_, '_> {
-    /// To be given back or corrected later.
+    /// Whether it is held until the request's end.
+    pub fn is_permit(&self) -> bool {
+        self.what == What::Permits
+    }
+
+    /// To be given back later.
     pub fn hold(&self) -> SharedHolding {
         self.charge.holding(self.overflow, self.made_at, self.what)
     }
@@ -187,8 +187,8 @@ impl Leases {
     /// Has a charge fetched that would have to wait, for one to come: by a caller that cannot wait.
     pub fn fetch(&self, charge: &SharedCharge<'_>, now: Timestamp) {
         let cost = units(charge.cost);
-        let _ = self.at_hand(charge, micros(now), |hand, view| {
-            hand.stripe.entries.at(hand.place).lease.fetch(view, cost);
+        let _ = self.at_hand(charge, micros(now), |hand, sight| {
+            hand.stripe.entries.at(hand.place).side.fetch(sight, cost);
         });
     }
 
@@ -203,46 +203,23 @@ impl Leases {
     }
 
     pub(super) fn give_back_at(&self, holding: &SharedHolding, time: f64) {
-        self.mend(holding, time, |lease, view| match &holding.what {
-            What::Spent(spent) => lease.unspend(view, spent, holding.cost),
-            What::Taken => {
-                // What has come back since by itself must not come back twice.
-                let refilled = (time - holding.charged_at).max(0.0) * view.plan.terms.rate();
-                lease.return_taken(view, (holding.cost - refilled).max(0.0));
-            }
-            What::Waits => {}
+        self.mend(holding, time, |side, sight| {
+            side.give_back(sight, &holding.what, holding.cost, time - holding.charged_at);
         });
+        if holding.what == What::Permits {
+            holding.bucket.release_permits(whole(holding.cost));
+        }
     }
 
-    /// Corrects a charge to what it turned out to be: the difference is given back, less what has come back by itself since, or owed on
-    /// top.
-    pub fn settle(&self, holding: &SharedHolding, actual: Cost, now: Timestamp) {
-        let time = micros(now);
-        let actual = units(actual);
-        self.mend(holding, time, |lease, view| {
-            if actual >= holding.cost {
-                lease.owe(view, (actual - holding.cost).min(view.plan.terms.burst));
-                return;
-            }
-            let refilled = (time - holding.charged_at).max(0.0) * view.plan.terms.rate();
-            lease.return_taken(view, (holding.cost - actual - refilled).max(0.0));
-        });
-    }
-
-    fn mend(
-        &self,
-        holding: &SharedHolding,
-        time: f64,
-        mend: impl FnOnce(&mut sluicegate_core::sharing::Lease, &View<'_>),
-    ) {
-        let Some(plan) = holding.bucket.plan_of(holding.overflow) else {
+    fn mend(&self, holding: &SharedHolding, time: f64, mend: impl FnOnce(&mut Side, &Sight<'_>)) {
+        let Some(limit) = holding.bucket.limit_of(holding.overflow) else {
             return;
         };
-        let view = plan.view(self.surroundings.now(holding.spot.shard, time));
+        let sight = self.sight(limit, holding.spot.shard, time);
         let mut stripe = self.stripe(holding.spot.shard);
         // One that is gone was whole, so there is nothing to give back to.
         if let Some(place) = stripe.find(holding.spot) {
-            mend(&mut stripe.entries.at(place).lease, &view);
+            mend(&mut stripe.entries.at(place).side, &sight);
             self.replan(&mut stripe, holding.spot.shard, place);
         }
     }
@@ -250,11 +227,11 @@ impl Leases {
     /// What a charge meets. Changes nothing but that a key which is new has an entry then.
     fn look(&self, charge: &SharedCharge<'_>, time: f64) -> Met {
         let cost = units(charge.cost);
-        let met = self.at_hand(charge, time, |hand, view| {
-            let lease = &hand.stripe.entries.at(hand.place).lease;
+        let met = self.at_hand(charge, time, |hand, sight| {
+            let side = &hand.stripe.entries.at(hand.place).side;
             Met {
-                look: lease.look(view, cost),
-                outlook: lease.outlook(view),
+                look: side.look(sight, cost),
+                outlook: side.outlook(sight),
                 overflow: hand.overflow,
                 what: None,
             }
@@ -265,16 +242,20 @@ impl Leases {
     /// Charges by what the node has. A charge that has to wait, or is refused, is not made, but noted.
     fn spend(&self, charge: &SharedCharge<'_>, time: f64) -> Met {
         let cost = units(charge.cost);
-        let met = self.at_hand(charge, time, |hand, view| {
-            let lease = &mut hand.stripe.entries.at(hand.place).lease;
-            lease.note(view, cost);
-            let look = lease.look(view, cost);
-            let spent = (look != Look::Wait).then(|| lease.spend(view, look, cost));
+        let met = self.at_hand(charge, time, |hand, sight| {
+            let side = &mut hand.stripe.entries.at(hand.place).side;
+            side.note(sight, cost);
+            let look = side.look(sight, cost);
+            let what = (look != Look::Wait).then(|| side.spend(sight, look, cost));
+            let what = what.filter(|_| look.passes());
+            if what == Some(What::Permits) {
+                charge.bucket.take_permits(charge.cost.units());
+            }
             Met {
                 look,
-                outlook: lease.outlook(view),
+                outlook: side.outlook(sight),
                 overflow: hand.overflow,
-                what: spent.filter(|_| look.passes()).map(What::Spent),
+                what,
             }
         });
         met.unwrap_or(CLOSED)
@@ -290,13 +271,12 @@ impl Leases {
         for charge in charges {
             let mut promise: Option<Promise> = None;
             let cost = units(charge.cost);
-            let waits = self.at_hand(charge, time, |hand, view| {
+            let waits = self.at_hand(charge, time, |hand, sight| {
                 promise = Some(waiting.promise(charge.holding(hand.overflow, time, What::Waits)));
                 if hand.stripe.queue.is_full() {
                     return false;
                 }
-                let lease = &mut hand.stripe.entries.at(hand.place).lease;
-                let _ = lease.spend(view, Look::Wait, cost);
+                let _ = hand.stripe.entries.at(hand.place).side.spend(sight, Look::Wait, cost);
                 if let Some(promise) = promise.take() {
                     hand.stripe.wait(hand.place, cost, time + WAIT_US, promise);
                 }
@@ -312,12 +292,16 @@ impl Leases {
 
     /// Charges a rule in shadow mode as far as it goes without a wait, and tells what it would have said.
     fn take_shadow(&self, charge: &SharedCharge<'_>, time: f64) -> RuleState {
+        if charge.bucket.gives_permits() {
+            // Nobody would give back what a rule in shadow mode took, if it let through more than it has.
+            return charge.state(&self.look(charge, time));
+        }
         let met = self.spend(charge, time);
         if met.look == Look::Wait {
             // Asked for and spent on arrival, so that the count is true; what it says now is what is known now.
             let cost = units(charge.cost);
-            let _ = self.at_hand(charge, time, |hand, view| {
-                let _ = hand.stripe.entries.at(hand.place).lease.spend(view, Look::Wait, cost);
+            let _ = self.at_hand(charge, time, |hand, sight| {
+                let _ = hand.stripe.entries.at(hand.place).side.spend(sight, Look::Wait, cost);
             });
         }
         charge.state(&met)
@@ -350,17 +334,17 @@ impl Leases {
         &self,
         charge: &SharedCharge<'_>,
         time: f64,
-        act: impl FnOnce(&mut AtHand<'_>, &View<'_>) -> T,
+        act: impl FnOnce(&mut AtHand<'_>, &Sight<'_>) -> T,
     ) -> Option<T> {
         let bucket = charge.bucket;
         let spot = Spot::of(bucket, charge.key);
-        let (mut hand, view) = if let Some(own) = self.make(bucket.plan(), spot, time, charge, false) {
+        let (mut hand, sight) = if let Some(own) = self.make(bucket.limit(), spot, time, charge, false) {
             own
         } else {
             bucket.count_overflow();
-            self.make(bucket.overflow()?, Spot::overflow_of(bucket), time, charge, true)?
+            self.make(bucket.limit_of(true)?, Spot::overflow_of(bucket), time, charge, true)?
         };
-        let done = act(&mut hand, &view);
+        let done = act(&mut hand, &sight);
         let shard = hand.shard;
         self.replan(&mut hand.stripe, shard, hand.place);
         Some(done)
@@ -368,14 +352,13 @@ impl Leases {
 
     fn make<'l, 'b>(
         &'l self,
-        plan: &'b Plan,
+        limit: &'b SharedLimit,
         spot: Spot,
         time: f64,
         charge: &SharedCharge<'b>,
         overflow: bool,
-    ) -> Option<(AtHand<'l>, View<'b>)> {
-        let now: Now = self.surroundings.now(spot.shard, time);
-        let view = plan.view(now);
+    ) -> Option<(AtHand<'l>, Sight<'b>)> {
+        let sight = self.sight(limit, spot.shard, time);
         let mut stripe = self.stripe(spot.shard);
         let newcomer = Newcomer {
             spot,
@@ -383,14 +366,19 @@ impl Leases {
             overflow,
         };
         let name = || self.namer.name(charge.bucket, charge.key, overflow);
-        let place = stripe.find_or_make(&newcomer, &view, name)?;
+        let place = stripe.find_or_make(&newcomer, &sight, name)?;
         let hand = AtHand {
             stripe,
             shard: spot.shard,
             place,
             overflow,
         };
-        Some((hand, view))
+        Some((hand, sight))
+    }
+
+    /// What a key of `shard` is looked at by.
+    pub(super) fn sight<'b>(&self, limit: &'b SharedLimit, shard: u8, time: f64) -> Sight<'b> {
+        limit.sight(self.surroundings.now(shard, time), self.surroundings.changed_at(shard))
     }
 
     /// Plans an entry anew after anything was done to it.
@@ -460,7 +448,7 @@ fn may_pass(look: Look) -> bool {
     clippy::cast_sign_loss,
     reason = "saturates, and is not negative"
 )]
-fn whole(units: f64) -> u64 {
+pub(super) fn whole(units: f64) -> u64 {
     units.max(0.0) as u64
 }
 

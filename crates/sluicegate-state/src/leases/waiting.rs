@@ -11,7 +11,8 @@ use sluicegate_core::{RULES_MAX, RuleId};
 
 use super::Leases;
 use super::entries::{Entries, Stripe};
-use super::take::{SharedHolding, SharedHoldings, What};
+use super::side::What;
+use super::take::{SharedHolding, SharedHoldings};
 use super::wheel::{NEVER, NONE, tick};
 use crate::atomics::{Mutex, lock};
 

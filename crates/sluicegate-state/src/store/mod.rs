@@ -63,6 +63,16 @@ pub enum Answer {
     Permits(permits::Reply),
 }
 
+impl Answer {
+    /// Whether what was kept made no sense and was thrown away.
+    pub const fn is_of_damage(&self) -> bool {
+        match self {
+            Self::Units(reply) => reply.damaged,
+            Self::Permits(reply) => reply.damaged,
+        }
+    }
+}
+
 /// What one call may cover: keys of shards that one script of one server reaches. Numbered from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane(pub u16);

@@ -88,6 +88,9 @@ pub struct Takings {
     queued: Vec<Holding>,
     /// What of limits that other nodes hold too is given back in the same cases.
     lent: Vec<SharedHolding>,
+    /// Permits that other nodes have a say in, until the request's end. Unlike those of the table they are boxed up: the store has
+    /// them written down each second anyway.
+    permits: Vec<SharedHolding>,
     is_tentative: bool,
 }
 
@@ -98,6 +101,7 @@ impl Takings {
             held: ArrayVec::new_const(),
             queued: Vec::new(),
             lent: Vec::new(),
+            permits: Vec::new(),
             is_tentative: false,
         }
     }
@@ -108,6 +112,7 @@ impl Takings {
             held: ArrayVec::new_const(),
             queued: Vec::new(),
             lent: Vec::new(),
+            permits: Vec::new(),
             is_tentative: true,
         }
     }
@@ -120,7 +125,7 @@ impl Takings {
     /// Whether there is nothing to give back.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.queued.is_empty() && self.lent.is_empty()
+        self.held.is_empty() && self.queued.is_empty() && self.lent.is_empty() && self.permits.is_empty()
     }
 
     /// What is held until the request's end.
@@ -139,9 +144,19 @@ impl Takings {
         std::mem::take(&mut self.queued)
     }
 
-    /// Adds what was taken of a limit that other nodes hold too, to be given back like what is queued.
+    /// Adds what was taken of a limit that other nodes hold too: a permit until the request's end, all else to be given back like what
+    /// is queued.
     pub fn lend(&mut self, holding: SharedHolding) {
-        self.lent.push(holding);
+        if holding.is_permit() {
+            self.permits.push(holding);
+        } else {
+            self.lent.push(holding);
+        }
+    }
+
+    /// Takes out the permits that other nodes have a say in.
+    pub fn take_shared_permits(&mut self) -> Vec<SharedHolding> {
+        std::mem::take(&mut self.permits)
     }
 
     /// Takes out what of limits that other nodes hold too was only to be given back while the request waited, or had a phase before it.
@@ -164,6 +179,7 @@ impl Takings {
         }
         self.queued.append(&mut other.queued);
         self.lent.append(&mut other.lent);
+        self.permits.append(&mut other.permits);
     }
 
     pub(super) fn hold(&mut self, holding: Holding) {

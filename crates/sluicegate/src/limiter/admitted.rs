@@ -204,6 +204,9 @@ impl Open {
             give_back(&self.engine.shared, &mut self.takings, now);
             return;
         }
+        for permit in self.takings.take_shared_permits() {
+            self.engine.shared.give_back_lent(&permit);
+        }
         let pointers = &self.engine.on_route(route).response;
         // What a response broke off or hid before it said so is not taken for a no.
         let is_whole = ending == Ending::Whole && self.reader.as_ref().is_none_or(ResponseReader::is_whole);
@@ -246,6 +249,9 @@ pub(super) fn give_back(shared: &Shared, takings: &mut Takings, now: Timestamp) 
     }
     for holding in takings.take_lent() {
         shared.give_back_lent(&holding);
+    }
+    for permit in takings.take_shared_permits() {
+        shared.give_back_lent(&permit);
     }
 }
 

@@ -253,6 +253,11 @@ impl Engine {
     /// Charges one rule that other nodes have a say in, without a wait.
     #[cold]
     pub(super) fn ask_together(&self, rule: &Rule, key: CellKey, cost: Cost) -> Check {
+        self.ask_together_for(rule, key, cost).0
+    }
+
+    /// The same, with what is held of it.
+    pub(super) fn ask_together_for(&self, rule: &Rule, key: CellKey, cost: Cost) -> (Check, Takings) {
         let mode = rule.mode(key);
         let (mut report, mut takings) = (Report::new(), Takings::new());
         let together = rule.shared_charge_of(key, cost).into_iter().collect();
@@ -260,22 +265,30 @@ impl Engine {
             Phase::Passed { .. } | Phase::Refused => {}
             Phase::Waits(waits) => self.refuse_to_wait(waits, &mut takings, &mut report),
         }
-        self.checked(rule, mode, &report)
+        (self.checked(rule, mode, &report), takings)
     }
 
     /// The same, with a wait where the rule asks for one.
-    pub(super) async fn wait_together(self: Arc<Self>, rule: RuleId, key: CellKey, cost: Cost) -> Option<Check> {
+    pub(super) async fn wait_together(
+        self: Arc<Self>,
+        rule: RuleId,
+        key: CellKey,
+        cost: Cost,
+    ) -> Option<(Check, Takings)> {
         let rule = self.rules.get(rule.index())?;
         let mode = rule.mode(key);
         let (mut report, mut takings) = (Report::new(), Takings::new());
         let together = rule.shared_charge_of(key, cost).into_iter().collect();
         if let Phase::Waits(waits) = self.take(&Charges::new(), &together, &mut report, &mut takings) {
             match waits.waiting.await {
-                Waited::All(_) => self.report_asked(&waits.asked, &mut report),
+                Waited::All(holdings) => {
+                    holdings.into_iter().for_each(|holding| takings.lend(holding));
+                    self.report_asked(&waits.asked, &mut report);
+                }
                 Waited::Nothing { refused } => report_refused(&refused, &mut report),
             }
         }
-        Some(self.checked(rule, mode, &report))
+        Some((self.checked(rule, mode, &report), takings))
     }
 
     fn checked(&self, rule: &Rule, mode: Mode, report: &Report) -> Check {

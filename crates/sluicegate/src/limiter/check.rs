@@ -85,7 +85,7 @@ impl Limiter {
         }
         let (id, cell) = (asked.id, engine.cell_of(asked, &key));
         let checked = Arc::clone(&engine).wait_together(id, cell, Cost::new(cost)).await;
-        checked.ok_or_else(|| unknown(rule.name()))
+        checked.map(|(check, _)| check).ok_or_else(|| unknown(rule.name()))
     }
 }
 

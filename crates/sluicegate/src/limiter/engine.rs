@@ -174,6 +174,7 @@ impl Engine {
             meter,
             shared: together[bucket].clone(),
             asking: match &together[bucket] {
+                Some(bucket) if bucket.gives_permits() => Asking::Permits,
                 Some(_) => Asking::Together,
                 None => Rule::asking(buckets[bucket].meter(), meter, when_refused(rule)),
             },
@@ -238,6 +239,11 @@ impl Engine {
     /// What a rule draws from; `None` for a rule that is not there.
     pub fn bucket(&self, rule: RuleId) -> Option<&Bucket> {
         self.rules.get(rule.index()).map(|rule| &*rule.bucket)
+    }
+
+    /// What a rule draws from together with other nodes; `None` for a rule whose limit this node keeps alone.
+    pub fn shared_bucket(&self, rule: RuleId) -> Option<&SharedBucket> {
+        self.rules.get(rule.index())?.shared.as_deref()
     }
 
     /// The rule of that name.

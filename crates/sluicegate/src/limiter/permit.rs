@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use sluicegate_core::Cost;
-use sluicegate_state::{Hold, Holding};
+use sluicegate_state::leases::SharedHolding;
+use sluicegate_state::{Hold, Holding, Takings};
 
 use super::Limiter;
-use super::asked::{AskError, AskedRule, Asking};
+use super::asked::{AskError, AskedRule, Asking, unknown};
+use super::check::Check;
 use super::grant::Grant;
 use super::key::Key;
 use super::shared::Shared;
@@ -39,15 +41,44 @@ impl Limiter {
             });
         }
         let key = engine.cell_of(rule, &key);
-        let (check, mut takings) = engine.ask_through(rule, key, Cost::ONE, Hold::UntilTheEnd);
-        if !check.passes() {
-            return Ok(Grant::Refused(check));
-        }
-        Ok(Grant::Granted(Permit {
-            shared: Arc::clone(&self.shared),
-            holding: takings.take_held(|_| true),
-        }))
+        let (check, takings) = if rule.shared.is_some() {
+            engine.ask_together_for(rule, key, Cost::ONE)
+        } else {
+            engine.ask_through(rule, key, Cost::ONE, Hold::UntilTheEnd)
+        };
+        Ok(granted(&self.shared, check, takings))
     }
+
+    /// Takes one permit, and waits for the store where it has to be asked: of a rule that other nodes have a say in, for a few
+    /// milliseconds at most. Of any other rule it is [`Limiter::acquire`], and ready at once.
+    ///
+    /// Needs no runtime of its own. Dropped before it is ready, it gives back what was taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::acquire`].
+    pub async fn acquire_waiting(&self, rule: impl AskedRule, key: impl Key) -> Result<Grant<Permit>, AskError> {
+        let engine = self.engine();
+        let asked = engine.asked(&rule)?;
+        if asked.shared.is_none() || asked.asking != Asking::Permits {
+            return self.acquire(rule, key);
+        }
+        let (id, cell) = (asked.id, engine.cell_of(asked, &key));
+        let waited = Arc::clone(&engine).wait_together(id, cell, Cost::ONE).await;
+        let (check, takings) = waited.ok_or_else(|| unknown(rule.name()))?;
+        Ok(granted(&self.shared, check, takings))
+    }
+}
+
+fn granted(shared: &Arc<Shared>, check: Check, mut takings: Takings) -> Grant<Permit> {
+    if !check.passes() {
+        return Grant::Refused(check);
+    }
+    Grant::Granted(Permit {
+        shared: Arc::clone(shared),
+        holding: takings.take_held(|_| true),
+        lent: takings.take_shared_permits().pop(),
+    })
 }
 
 /// A permit. Dropping it gives it back, also while a panic unwinds or a future is cancelled.
@@ -59,12 +90,17 @@ pub struct Permit {
     shared: Arc<Shared>,
     /// `None` where a rule in shadow mode let more through than it has.
     holding: Option<Holding>,
+    /// The same of a rule that other nodes have a say in.
+    lent: Option<SharedHolding>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(holding) = self.holding.take() {
             self.shared.table.settle(holding, Cost::ZERO, self.shared.now());
+        }
+        if let Some(lent) = self.lent.take() {
+            self.shared.give_back_lent(&lent);
         }
     }
 }

@@ -100,8 +100,9 @@ impl Engine {
             return Phase::Refused;
         };
         report.sort();
-        if takings.is_tentative() || !delay.is_zero() {
-            for made in &mades {
+        let all = takings.is_tentative() || !delay.is_zero();
+        for made in &mades {
+            if all || made.is_permit() {
                 takings.lend(made.hold());
             }
         }

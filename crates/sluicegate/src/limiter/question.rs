@@ -170,6 +170,9 @@ impl BodyQuestion {
                 shared.give_back_lent(&holding);
             }
         }
+        for permit in self.takings.take_shared_permits() {
+            shared.give_back_lent(&permit);
+        }
     }
 }
 

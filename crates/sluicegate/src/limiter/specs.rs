@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use sluicegate_core::Limit;
 use sluicegate_core::Permits;
 use sluicegate_core::algorithm::{Algorithm, Meter, MeterSpec, Settle};
-use sluicegate_state::leases::SharedBucketSpec;
+use sluicegate_core::sharing::PermitPlan;
+use sluicegate_state::leases::{SharedBucketSpec, SharedLimit};
 use sluicegate_state::{BucketIdentity, BucketSpec, Overflow};
 
 use crate::policy::checked::{self, KeyPart, Rule, RuleLimit, SharingTerms, Step};
@@ -98,13 +99,26 @@ fn shared(name: &str, members: &[(usize, &Rule)], is_shared: bool) -> Option<Sha
     let terms = SharingTerms::of(members.iter().map(|(_, rule)| *rule), is_shared)?;
     let overflow = match first.overflow {
         checked::Overflow::Closed => None,
-        checked::Overflow::Shared(limit) => SharingTerms { limit, ..terms }.plan(),
+        checked::Overflow::Shared(limit) => shared_limit(&SharingTerms { limit, ..terms }),
     };
     Some(SharedBucketSpec {
         identity: identity(name, first),
-        plan: terms.plan()?,
+        limit: shared_limit(&terms)?,
         overflow,
     })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "at most a thousand million permits")]
+fn shared_limit(terms: &SharingTerms) -> Option<SharedLimit> {
+    terms.sharing?;
+    match terms.limit {
+        RuleLimit::Rate(_) => terms.plan().map(SharedLimit::Units),
+        RuleLimit::AtOnce(count) => Some(SharedLimit::Permits(PermitPlan {
+            limit: count.get() as f64,
+            on_store_loss: terms.on_store_loss,
+            fanout: terms.fanout.map_or(0.0, |fanout| f64::from(fanout.get())),
+        })),
+    }
 }
 
 /// The limit that keys without a cell share. It never locks, or one of them would lock out all.

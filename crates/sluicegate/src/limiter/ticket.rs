@@ -101,10 +101,9 @@ impl Open {
         engine.report_asked(&waits.asked, &mut report);
         match then {
             Then::Admit(mut takings) => {
+                holdings.into_iter().for_each(|holding| takings.lend(holding));
                 if waits.delay.is_zero() {
                     spend(&mut takings);
-                } else {
-                    holdings.into_iter().for_each(|holding| takings.lend(holding));
                 }
                 Outcome::Decided(engine.admit(route, takings, waits.delay, report))
             }

@@ -26,6 +26,9 @@ const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// The longest that a lane with something due rests while it may not call: a fraction of the shortest wait of a request.
 const REST: Duration = Duration::from_micros(500);
 
+/// From when on a lane was away for long: nodes renew their permits each second, and hold them for three.
+const LONG_AWAY: Duration = Duration::from_secs(1);
+
 /// The longest that the loop sleeps where nothing is due.
 const SLEEP_MAX: Duration = Duration::from_millis(250);
 
@@ -53,6 +56,8 @@ struct LaneState {
     in_flight: usize,
     probes_at: Timestamp,
     is_probing: bool,
+    /// Since when it does not answer.
+    lost_at: Option<Timestamp>,
 }
 
 /// What has come back.
@@ -85,6 +90,7 @@ impl<S: Store> Driver<S> {
                     in_flight: 0,
                     probes_at: now,
                     is_probing: false,
+                    lost_at: None,
                 };
                 lanes
             ],
@@ -260,18 +266,35 @@ impl<S: Store> Driver<S> {
 
     /// Learns from an answer, or from there being none, how the lane does.
     fn learn(&mut self, lane: Lane, result: &Result<Exchanged, StoreError>, sent_at: Timestamp, now: Timestamp) {
+        let was_long_away = result.is_ok() && self.was_long_away(lane, now);
         let surroundings = self.leases.surroundings();
         let generation: StoreGeneration = match result {
             Ok(Exchanged::Done { generation, .. } | Exchanged::Changed { generation }) => *generation,
             Err(_) => {
-                surroundings.lost(lane);
+                if surroundings.lost(lane)
+                    && let Some(state) = self.lanes.get_mut(usize::from(lane.0))
+                {
+                    state.lost_at = Some(now);
+                }
                 return;
             }
         };
+        let before = surroundings.facts(lane);
+        let holds_other_data = before.generation.is_some_and(|known| known != generation);
+        if was_long_away || holds_other_data {
+            surroundings.changed(lane, micros(now));
+        }
         let round_trip = micros(now) - micros(sent_at);
         if surroundings.answered(lane, round_trip, generation) && !self.is_foreign {
             self.leases.wake(lane, now);
         }
+    }
+
+    /// Whether the lane answers for the first time after so long that parts of permits may have ended.
+    fn was_long_away(&mut self, lane: Lane, now: Timestamp) -> bool {
+        let state = self.lanes.get_mut(usize::from(lane.0));
+        let lost_at = state.and_then(|state| state.lost_at.take());
+        lost_at.is_some_and(|lost_at| now.saturating_since(lost_at) > LONG_AWAY)
     }
 
     /// Gives back what this node holds, as far as the store takes it in time.
