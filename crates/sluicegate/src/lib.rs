@@ -63,11 +63,12 @@ pub use limiter::{
     DEADLINE_DEFAULT, Decision, Engine, Grant, Key, KeyParts, Limiter, LimiterError, LocalLimiter, OPEN_MAX, Outcome,
     Permit, Reservation, ReservationId, Reserve, Restored, Rule, RuleFaults, RuleHandle, Settled, Ticket,
 };
-pub use policy::checked::{Algorithm, Align, OnSuccess};
+pub use policy::checked::{Algorithm, Align, OnSuccess, Sharing};
 pub use request::{Request, canonical_host};
 pub use route::{PathConflict, RouteId};
 #[cfg(feature = "sharing")]
 pub use sharing::{ShareError, Sharer};
+pub use sluicegate_core::sharing::OnStoreLoss;
 pub use sluicegate_core::{Cost, Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
 pub use sluicegate_state::leases::{SharedBucket, SharingCounts, SharingStatus};
 pub use sluicegate_state::snapshot::{Durability, ReadError, WriteError, Written};

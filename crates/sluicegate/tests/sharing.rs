@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use sluicegate::policy::Policy;
-use sluicegate::{Decision, Limiter, Outcome, Request, Secret, ShareError, Sharer, SystemClock};
+use sluicegate::{Decision, Limiter, Outcome, Request, Secret, ShareError, Sharer, Sharing, SystemClock};
 use sluicegate_state::store::MemoryStore;
 
 /// A limiter that shares what `rules` say, as a list under `rules:`.
@@ -230,6 +230,36 @@ fn without_a_store_each_node_goes_by_its_share() {
     let limiter = limiter("  - {name: alone, key: ip, limit: 100/h burst 50, sharing: hybrid, fanout: 10}\n");
     let admitted = (0..100).filter(|_| decide(&limiter, "/").passes()).count();
     assert_eq!(admitted, 5, "a tenth of the burst");
+}
+
+#[test]
+fn limiters_without_a_file_share_what_their_rules_say() {
+    let store = MemoryStore::ticking();
+    let fleet: Vec<_> = (0..2)
+        .map(|_| {
+            let limiter = Limiter::builder()
+                .rule(sluicegate::Rule::named("mails").limit("3/h").sharing(Sharing::Exact))
+                .limit("own", "1/h")
+                .shared()
+                .secret(Secret::from_bytes([5; 32]))
+                .build()
+                .expect("a limiter");
+            let sharer = limiter.share(store.clone()).expect("a thread");
+            (limiter, sharer)
+        })
+        .collect();
+    for (limiter, _) in &fleet {
+        until(|| limiter.sharing().is_some_and(|sharing| sharing.lanes_up == 1));
+    }
+    let asks = fleet.iter().cycle().take(10);
+    let sent = asks.filter(|(limiter, _)| wait(limiter.check_waiting("mails", "ann", 1)).expect("a rule").passes());
+    assert_eq!(sent.count(), 3);
+}
+
+#[test]
+fn nodes_that_are_to_share_limits_have_to_be_given_one_secret() {
+    let refused = Limiter::builder().limit("mails", "1/h").shared().build();
+    assert!(matches!(refused, Err(sluicegate::BuildError::SharedWithoutSecret)));
 }
 
 #[test]

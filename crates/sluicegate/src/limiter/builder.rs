@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use sluicegate_core::Secret;
 use sluicegate_core::algorithm::{Algorithm, Align};
+use sluicegate_core::sharing::OnStoreLoss;
 use sluicegate_state::{AnyClock, SystemClock};
 
 use super::{Limiter, LimiterError};
-use crate::policy::checked::OnSuccess;
+use crate::policy::checked::{OnSuccess, Sharing};
 use crate::policy::document::{self, Value};
 use crate::policy::{Fault, Faults};
 use crate::secret::{self, SecretError};
@@ -35,6 +36,7 @@ impl Limiter {
             waiting: None,
             clock: None,
             secret: None,
+            is_shared: false,
         }
     }
 }
@@ -48,6 +50,7 @@ pub struct Builder {
     waiting: Option<usize>,
     clock: Option<AnyClock>,
     secret: Option<Secret>,
+    is_shared: bool,
 }
 
 impl Builder {
@@ -89,12 +92,23 @@ impl Builder {
         self
     }
 
+    /// That rules share their limits with other nodes, each as its [`Rule::sharing`] says, by the store that `Limiter::share` is then given.
+    /// All nodes need one [`secret`](Self::secret): only under it do they mean one key by one name.
+    pub fn shared(mut self) -> Self {
+        self.is_shared = true;
+        self
+    }
+
     /// Checks all rules and makes the limiter.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the rules, named by rule and field; or if memory or randomness cannot be had.
+    /// Everything that is wrong with the rules, named by rule and field; if limits are to be shared without a secret; or if memory or
+    /// randomness cannot be had.
     pub fn build(self) -> Result<Limiter, BuildError> {
+        if self.is_shared && self.secret.is_none() {
+            return Err(BuildError::SharedWithoutSecret);
+        }
         let names = self.rules.iter().map(|rule| rule.name.clone()).collect();
         let (policy, _warnings) = document::read(Value::Map(self.fields()))
             .map_err(|faults| BuildError::Rules(RuleFaults { faults, names }))?;
@@ -114,6 +128,12 @@ impl Builder {
         if let Some(most) = self.waiting {
             state.push(("waiting", plain(most)));
         }
+        if self.is_shared {
+            // Where the store is and which secret they share, a program says in its own way; the policy only has to know that it does.
+            let elsewhere = Value::Plain("redis://program.invalid".to_owned());
+            state.push(("share", Value::Map(vec![("redis", elsewhere)])));
+            state.push(("secret_file", Value::Plain("program".to_owned())));
+        }
         let rules = self.rules.iter().map(Rule::value).collect();
         vec![
             ("version", plain(1)),
@@ -130,6 +150,9 @@ pub enum BuildError {
     /// The rules, or what is said beside them, cannot be used.
     #[error(transparent)]
     Rules(RuleFaults),
+    /// Limits are to be shared, and there is no secret that other nodes could have.
+    #[error("nodes that share limits need one secret: give it by `Builder::secret`")]
+    SharedWithoutSecret,
     /// There is no secret.
     #[error("no secret could be made for the limiter")]
     Secret(#[from] SecretError),
@@ -295,6 +318,26 @@ impl Rule {
     /// What keys share that find no room: a limit, or `closed`, which refuses them. Ten times the rule's limit unless said.
     pub fn overflow(self, overflow: impl Display) -> Self {
         self.with("overflow", Value::Plain(overflow.to_string()))
+    }
+
+    /// How the limit is held by several nodes, where the limiter is [`shared`](Builder::shared); `Sharing::Auto` unless said.
+    pub fn sharing(self, sharing: Sharing) -> Self {
+        self.with("sharing", Value::Plain(sharing.as_str().to_owned()))
+    }
+
+    /// How many nodes can see one key, 1 to 100 000; as many as live unless said.
+    pub fn fanout(self, nodes: u32) -> Self {
+        self.with("fanout", plain(nodes))
+    }
+
+    /// What is answered while the store is away; by the node's share unless said.
+    pub fn on_store_loss(self, policy: OnStoreLoss) -> Self {
+        let word = match policy {
+            OnStoreLoss::Local => "local",
+            OnStoreLoss::Closed => "closed",
+            OnStoreLoss::Open => "open",
+        };
+        self.with("on_store_loss", Value::Plain(word.to_owned()))
     }
 
     /// What of a request is counted apart (`ip`, `route`, `method`, `host`, `header.NAME`, `body./MEMBER`), for a rule that requests
