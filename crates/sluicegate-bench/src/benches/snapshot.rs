@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sluicegate::{Durability, ManualClock, Secret, secret};
+use sluicegate::{Durability, Limiter, ManualClock, Secret, secret};
 
 use super::tail::Slowest;
 use super::{Scale, keys_in_words, memory_for};
@@ -63,7 +63,7 @@ impl Found {
         self.beside.push(beside(&full, keys, path)?);
 
         let watch = Stopwatch::start();
-        let written = write(&full, path)?;
+        let written = write(full.limiter(), path)?;
         keep(&mut self.writing, watch.read());
         self.bytes = written.bytes;
         drop(full);
@@ -137,17 +137,19 @@ impl Found {
 /// Decisions on one processor, while snapshots are written on the other.
 fn beside(full: &Checks, keys: u32, path: &Path) -> Result<Slowest, BenchError> {
     let is_over = AtomicBool::new(false);
+    let (limiter, mut deciding) = (full.limiter(), full.clone());
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| -> Result<(), BenchError> {
             pin(1);
             while !is_over.load(Ordering::Relaxed) {
-                write(full, path)?;
+                write(limiter, path)?;
             }
             Ok(())
         });
-        let decider = scope.spawn(|| {
+        let is_over = &is_over;
+        let decider = scope.spawn(move || {
             pin(0);
-            let slowest = Slowest::of(&mut full.clone(), 0, keys);
+            let slowest = Slowest::of(&mut deciding, 0, keys);
             is_over.store(true, Ordering::Relaxed);
             slowest
         });
@@ -158,8 +160,8 @@ fn beside(full: &Checks, keys: u32, path: &Path) -> Result<Slowest, BenchError> 
     })
 }
 
-fn write(full: &Checks, path: &Path) -> Result<sluicegate::Written, BenchError> {
-    let written = full.limiter().snapshot(path, Durability::Cached);
+fn write(limiter: &Limiter, path: &Path) -> Result<sluicegate::Written, BenchError> {
+    let written = limiter.snapshot(path, Durability::Cached);
     written.map_err(|error| BenchError::set_up("sluicegate", &error))
 }
 
