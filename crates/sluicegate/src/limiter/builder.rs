@@ -130,7 +130,7 @@ impl Builder {
         }
         if self.is_shared {
             // Where the store is and which secret they share, a program says in its own way; the policy only has to know that it does.
-            let elsewhere = Value::Plain("redis://program.invalid".to_owned());
+            let elsewhere = Value::Plain("redis://program.invalid:6379".to_owned());
             state.push(("share", Value::Map(vec![("redis", elsewhere)])));
             state.push(("secret_file", Value::Plain("program".to_owned())));
         }
