@@ -3,6 +3,7 @@
 mod redis_world;
 
 use std::error::Error;
+use std::thread;
 use std::time::Duration;
 
 use redis_world::{PATIENCE, connected, item, key, take, takes, takes_at_last};
@@ -173,5 +174,61 @@ async fn a_number_that_is_none_is_refused_and_nothing_is_written() -> Result<(),
         );
     }
     assert_eq!(server.command(&["DBSIZE"])?.integer(), Some(0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_busy_with_anothers_script_refuses_and_is_not_given_up() -> Result<(), Box<dyn Error>> {
+    let server = RedisServer::start()?;
+    let store = connected(&[server.address()]);
+    takes(&store, key(1), 1.0).await?;
+    server.command(&["CONFIG", "SET", "lua-time-limit", "1"])?;
+    let mut other = server.client()?;
+    let endless = thread::spawn(move || {
+        // It ends when it is killed, with an error.
+        let _ = other.command(&["EVAL", "while true do end", "0"]);
+    });
+    let busy = || server.command(&["PING"]).is_err();
+    poll::until_true("the server is busy", PATIENCE, busy)?;
+    let refused = takes(&store, key(1), 1.0).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Refused { code }) if code == "BUSY"),
+        "{refused:?}"
+    );
+    server.command(&["SCRIPT", "KILL"])?;
+    endless.join().map_err(|_| "the other client")?;
+    let (taken, _) = takes(&store, key(1), 100.0).await?;
+    assert!((taken - 99.0).abs() < 1e-9, "{taken}");
+    let health = store.health_of(store.lane(0)).ok_or("health")?;
+    assert_eq!(health.connections.get(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_idle_connections_is_joined_again_without_a_failed_call() -> Result<(), Box<dyn Error>> {
+    let server = RedisServer::start()?;
+    let store = connected(&[server.address()]);
+    let health = store.health_of(store.lane(0)).ok_or("health")?;
+    server.command(&["CONFIG", "SET", "timeout", "1"])?;
+    poll::until_true("it was ended twice", PATIENCE, || health.connections.get() >= 3)?;
+    server.command(&["CONFIG", "SET", "timeout", "0"])?;
+    takes_at_last(&store, key(1), 1.0).await;
+    assert_eq!(health.unknown.get(), 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_server_charges_nothing_of_what_nobody_waits_for_any_more() -> Result<(), Box<dyn Error>> {
+    let server = RedisServer::start()?;
+    let mut config = redis_world::ring(&[server.address()]);
+    config.deadline = Duration::from_millis(50);
+    let store = redis_world::started(&config);
+    redis_world::wait_until_connected(&store);
+    takes_at_last(&store, key(1), 1.0).await;
+    server.command(&["CLIENT", "PAUSE", "600", "WRITE"])?;
+    let paused = takes(&store, key(1), 10.0).await;
+    assert!(paused.is_err(), "{paused:?}");
+    let (taken, _) = takes_at_last(&store, key(1), 100.0).await;
+    assert!((taken - 99.0).abs() < 1e-9, "{taken}");
     Ok(())
 }

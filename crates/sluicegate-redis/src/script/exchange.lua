@@ -168,27 +168,28 @@ for i = 2, keys_count do
     elseif not interval then
       return redis.error_reply('SGARG terms')
     end
-    local pay, take, want, refund, asked, own, chance
-    pay, take, want, refund, asked, own, chance, at = unpack_from('<ddddddd', records, at)
+    local pay, take, want, refund, asked, own, chance, behind = unpack_from('<ddddddd', records, at)
+    at = behind
     if not (pay >= 0 and take >= 0 and want >= 0 and refund >= 0 and asked >= 0 and own >= 0 and chance >= 0)
       or not (pay + take + want + refund + asked + own < MOST and chance < 1)
     then
       return redis.error_reply('SGARG ask')
     end
-    local epoch_a, spent_a, returned_a, epoch_b, spent_b, returned_b = 0, 0, 0, 0, 0, 0
-    if flags % 16 >= 8 then
-      epoch_a, spent_a, returned_a, at = unpack_from('<ddd', records, at)
+    local epoch_a, spent_a, returned_a, epoch_b, spent_b, returned_b, seen, seen_epoch, held
+    if flags >= 8 then
+      if flags % 16 >= 8 then
+        epoch_a, spent_a, returned_a, at = unpack_from('<ddd', records, at)
+        if not (epoch_a > 0 and spent_a >= 0 and returned_a >= 0 and epoch_a < huge and spent_a + returned_a < MOST) then
+          return redis.error_reply('SGARG settled')
+        end
+      end
+      if flags % 32 >= 16 then
+        epoch_b, spent_b, returned_b, at = unpack_from('<ddd', records, at)
+        if not (epoch_b > 0 and spent_b >= 0 and returned_b >= 0 and epoch_b < huge and spent_b + returned_b < MOST) then
+          return redis.error_reply('SGARG settled')
+        end
+      end
     end
-    if flags % 32 >= 16 then
-      epoch_b, spent_b, returned_b, at = unpack_from('<ddd', records, at)
-    end
-    if flags >= 8
-      and (not (epoch_a >= 0 and spent_a >= 0 and returned_a >= 0 and epoch_b >= 0 and spent_b >= 0 and returned_b >= 0)
-        or not (epoch_a < huge and epoch_b < huge and spent_a + returned_a + spent_b + returned_b < MOST))
-    then
-      return redis.error_reply('SGARG settled')
-    end
-    local seen, seen_epoch, held
     if flags >= 32 then
       seen, seen_epoch, held, at = unpack_from('<ddd', records, at)
       if flags >= 64 or not (seen >= 0 and seen_epoch >= 0 and held >= 0 and seen < huge and seen_epoch < huge and held < MOST) then
@@ -228,14 +229,15 @@ for i = 2, keys_count do
         end
         current = 0
       end
-      local latest = now + (burst + overdraft) * interval
+      local all = burst + overdraft
+      local latest = now + all * interval
       if tat > latest then
         tat = now + burst * interval
         damaged = 1
       end
       -- What is outstanding blocks refill, before any report is settled.
       local blocked = current + previous
-      if blocked > burst + overdraft then blocked = burst + overdraft end
+      if blocked > all then blocked = all end
       blocked = now + blocked * interval
       if blocked > tat then tat = blocked end
       if held then
@@ -246,7 +248,7 @@ for i = 2, keys_count do
         current = current + held
         if current > most then current = most end
       end
-      if epoch_a > 0 then
+      if epoch_a then
         if epoch_a == ends_at then
           if returned_a > current then returned_a = current end
           current = current - spent_a - returned_a
@@ -259,7 +261,7 @@ for i = 2, keys_count do
           tat = tat - returned_a * interval
         end
       end
-      if epoch_b > 0 then
+      if epoch_b then
         if epoch_b == ends_at then
           if returned_b > current then returned_b = current end
           current = current - spent_b - returned_b
@@ -274,7 +276,7 @@ for i = 2, keys_count do
       end
       tat = tat - refund * interval
       blocked = current + previous
-      if blocked > burst + overdraft then blocked = burst + overdraft end
+      if blocked > all then blocked = all end
       blocked = now + blocked * interval
       if blocked > tat then tat = blocked end
       tat = tat + pay * interval
@@ -318,7 +320,7 @@ for i = 2, keys_count do
           if seen > previous then previous = seen end
         end
       end
-      if flags >= 8 then
+      if epoch_a then
         if epoch_a == window then
           current = current - returned_a
           if current < 0 then current = 0 end
@@ -326,6 +328,8 @@ for i = 2, keys_count do
           previous = previous - returned_a
           if previous < 0 then previous = 0 end
         end
+      end
+      if epoch_b then
         if epoch_b == window then
           current = current - returned_b
           if current < 0 then current = 0 end

@@ -24,7 +24,7 @@ use sluicegate_state::{AnyClock, Clock};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 pub(crate) use error::Failure;
 pub use error::LinkError;
@@ -130,7 +130,7 @@ async fn keep(inner: Arc<Inner>) {
             Ok((link, driver)) => {
                 let since = clock.now();
                 inner.attend(link, driver).await;
-                warn!(server = inner.label, "the connection to the store is gone");
+                info!(server = inner.label, "the connection to the store is gone");
                 failures = if lasted(since, clock.now()) { 0 } else { failures + 1 };
             }
             Err(error) => {
