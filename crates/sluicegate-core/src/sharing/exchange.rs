@@ -245,14 +245,18 @@ impl Kept {
         }
         let ended_at = self.epoch_ends_at;
         if rules.outstanding_blocks_refill {
-            self.tat = self.tat.max(ended_at + (self.current + self.previous) * terms.interval);
+            self.tat = self
+                .tat
+                .max(ended_at + bounded(self.current + self.previous, terms) * terms.interval);
         }
         if now < ended_at + ttl {
             self.previous = self.current;
             self.epoch_ends_at = ended_at + ttl;
         } else {
             if rules.outstanding_blocks_refill {
-                self.tat = self.tat.max(ended_at + ttl + self.current * terms.interval);
+                self.tat = self
+                    .tat
+                    .max(ended_at + ttl + bounded(self.current, terms) * terms.interval);
             }
             self.previous = 0.0;
             self.epoch_ends_at = grid(now, ttl);
@@ -263,8 +267,7 @@ impl Kept {
     /// Nothing comes back for units that may still be spent.
     fn block_refill(&mut self, rules: Rules, terms: &Terms, now: f64) {
         let outstanding = if rules.outstanding_blocks_refill {
-            // More than all there is can only be of a limit that was larger, or damage.
-            (self.current + self.previous).min(terms.burst + terms.overdraft)
+            bounded(self.current + self.previous, terms)
         } else {
             0.0
         };
@@ -288,6 +291,11 @@ impl Kept {
         *outstanding = (*outstanding - settled.spent - returned).max(0.0);
         self.tat -= returned * terms.interval;
     }
+}
+
+/// What is outstanding, as far as it can be: more than all there is can only be of a limit that was larger, or damage.
+fn bounded(outstanding: f64, terms: &Terms) -> f64 {
+    outstanding.min(terms.burst)
 }
 
 /// The end of the epoch that `now` lies in, on the grid of whole epochs.
@@ -325,4 +333,268 @@ pub(super) fn grant(ask: &Ask, demand: f64, available: f64, terms: &Terms) -> f6
         whole
     };
     rounded.min(floor(available)).max(0.0)
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "units are whole numbers, and times are given")]
+mod tests {
+    use super::*;
+    use crate::Limit;
+    use crate::sharing::Kind;
+
+    /// Some time in November 2026, by the store's clock.
+    const NOW: f64 = 91_000_000_000_000.0;
+    const SECOND: f64 = 1_000_000.0;
+
+    fn terms(limit: &str) -> Terms {
+        let limit: Limit = limit.parse().expect("a limit");
+        Terms::new(Kind::Bucket, &limit, 100.0)
+    }
+
+    fn want(want: f64) -> Ask {
+        Ask { want, ..Ask::default() }
+    }
+
+    fn take(take: f64) -> Ask {
+        Ask { take, ..Ask::default() }
+    }
+
+    fn settle(epoch: f64, spent: f64, returned: f64) -> Ask {
+        Ask {
+            settled: [Settled { epoch, spent, returned }, Settled::default()],
+            ..Ask::default()
+        }
+    }
+
+    fn ask(kept: &mut Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> Reply {
+        let (next, reply, matters_for) = bucket(*kept, terms, ask, now);
+        assert!(reply.is_sane(), "{reply:?}");
+        assert!(matters_for > 0.0 && matters_for.is_finite());
+        *kept = Some(next);
+        reply
+    }
+
+    #[test]
+    fn requests_take_what_there_is_and_leases_half_of_it() {
+        let terms = terms("100/s burst 100");
+        for (asked, taken, granted) in [
+            (take(10.0), 10.0, 0.0),
+            (take(1_000.0), 100.0, 0.0),
+            (want(10.0), 0.0, 10.0),
+            (want(1_000.0), 0.0, 50.0),
+            (
+                Ask {
+                    want: 1_000.0,
+                    ..take(60.0)
+                },
+                60.0,
+                40.0,
+            ),
+        ] {
+            let reply = ask(&mut None, &terms, &asked, NOW);
+            assert_eq!((reply.taken, reply.granted), (taken, granted), "{asked:?}");
+            assert_eq!(reply.available, 100.0 - taken - granted);
+        }
+    }
+
+    #[test]
+    fn a_broken_unit_is_granted_by_chance_and_never_one_that_is_not_there() {
+        let terms = terms("100/s burst 100");
+        let granted = |want: f64, available: f64, chance: f64| {
+            let asked = Ask {
+                want,
+                chance,
+                own: 100.0,
+                demand: 100.0,
+                ..Ask::default()
+            };
+            let mut kept = None;
+            let _ = ask(&mut kept, &terms, &take(100.0), NOW);
+            ask(&mut kept, &terms, &asked, NOW + available * terms.interval).granted
+        };
+        assert_eq!(granted(3.25, 20.0, 0.24), 4.0);
+        assert_eq!(granted(3.25, 20.0, 0.26), 3.0);
+        assert_eq!(granted(20.0, 3.75, 0.0), 3.0);
+        assert_eq!(granted(0.5, 0.75, 0.0), 0.0);
+        let all = (0..1_000).map(|step| granted(3.25, 20.0, f64::from(step) / 1_000.0));
+        assert!((all.sum::<f64>() / 1_000.0 - 3.25).abs() < 0.01);
+    }
+
+    #[test]
+    fn what_passed_on_trust_is_charged_whatever_is_left_and_said_when_it_has_come_back() {
+        let terms = terms("100/s burst 100");
+        let mut kept = None;
+        let _ = ask(&mut kept, &terms, &take(100.0), NOW);
+        let pays = Ask { pay: 20.0, ..take(1.0) };
+        let reply = ask(&mut kept, &terms, &pays, NOW);
+        assert_eq!((reply.taken, reply.available), (0.0, -20.0));
+        assert_eq!(reply.ready_after, 21.0 * terms.interval);
+        assert_eq!(ask(&mut kept, &terms, &take(1.0), NOW + reply.ready_after).taken, 1.0);
+    }
+
+    #[test]
+    fn a_lease_is_settled_in_its_epoch_and_the_next_and_counts_as_spent_after_that() {
+        let terms = terms("100/s burst 100");
+        let begins_at = grid(NOW, terms.ttl);
+        for (later, is_settled) in [(0.0, true), (1.0, true), (1.9, true), (2.0, false), (5.0, false)] {
+            let mut kept = None;
+            let lease = ask(&mut kept, &terms, &want(40.0), begins_at);
+            assert_eq!(lease.valid_for, 2.0 * terms.ttl);
+            let now = begins_at + later * terms.ttl;
+            let _ = ask(&mut kept, &terms, &settle(lease.epoch, 0.0, 40.0), now);
+            let outstanding = kept.map_or(0.0, |kept| kept.current + kept.previous);
+            assert_eq!(outstanding, 0.0, "{later} epochs later");
+            let reply = ask(&mut kept, &terms, &Ask::default(), now);
+            // Ended two epochs after its grant, and has come back since.
+            let came_back = (later - 2.0) * terms.ttl / terms.interval;
+            let expected = if is_settled {
+                100.0
+            } else {
+                (60.0 + came_back).min(100.0)
+            };
+            assert!(
+                (reply.available - expected).abs() < 0.001,
+                "{later}: {}",
+                reply.available
+            );
+        }
+    }
+
+    #[test]
+    fn nobody_settles_more_than_is_outstanding() {
+        let terms = terms("100/s burst 100");
+        let mut kept = None;
+        let lease = ask(&mut kept, &terms, &want(10.0), NOW);
+        let _ = ask(&mut kept, &terms, &take(50.0), NOW);
+        let reply = ask(&mut kept, &terms, &settle(lease.epoch, 0.0, 1_000.0), NOW);
+        assert_eq!(reply.available, 50.0);
+        let reply = ask(&mut kept, &terms, &settle(lease.epoch, 1_000.0, 1_000.0), NOW);
+        assert_eq!(reply.available, 50.0);
+    }
+
+    #[test]
+    fn what_nodes_remember_is_merged_and_what_they_hold_is_outstanding() {
+        let terms = terms("100/s burst 100");
+        let mut kept = None;
+        let heal = |seen: f64, held: f64| Ask {
+            heal: Some(Heal {
+                seen,
+                seen_epoch: 0.0,
+                held,
+            }),
+            ..Ask::default()
+        };
+        let reply = ask(&mut kept, &terms, &heal(NOW + 40.0 * terms.interval, 10.0), NOW);
+        assert_eq!(reply.available, 60.0);
+        let reply = ask(&mut kept, &terms, &heal(NOW + 70.0 * terms.interval, 20.0), NOW);
+        assert_eq!(reply.available, 30.0);
+        let reply = ask(&mut kept, &terms, &heal(NOW + 20.0 * terms.interval, 20.0), NOW);
+        assert_eq!(reply.available, 30.0, "others know better");
+        assert_eq!(kept.map(|kept| kept.current), Some(50.0));
+        // What no node can have seen is cut, and what they hold is never more than there is.
+        let reply = ask(&mut kept, &terms, &heal(1e300, 1e300), NOW);
+        assert_eq!(reply.available, -100.0);
+        assert_eq!(kept.map(|kept| kept.current), Some(100.0));
+    }
+
+    #[test]
+    fn a_node_s_share_is_its_part_of_what_all_ask_for() {
+        let terms = terms("100/s burst 100");
+        let mut kept = None;
+        let asks = |own: f64| Ask {
+            own,
+            demand: own,
+            ..Ask::default()
+        };
+        let _ = ask(&mut kept, &terms, &asks(75.0), NOW);
+        let reply = ask(&mut kept, &terms, &asks(25.0), NOW);
+        assert!((reply.share - 0.243).abs() < 1e-9);
+        assert_eq!(reply.rate * terms.theta, 100.0);
+        // One that asks for next to nothing still has a part.
+        assert!(ask(&mut kept, &terms, &asks(0.0), NOW).share > 0.0);
+        assert_eq!(ask(&mut None, &terms, &asks(0.0), NOW).share, 1.0);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_thrown_away_and_locks_no_key() {
+        let terms = terms("100/s burst 100");
+        let mut sane = None;
+        let _ = ask(&mut sane, &terms, &want(10.0), NOW);
+        let sane = sane.expect("it was kept");
+        let fields: [fn(&mut Kept, f64); 6] = [
+            |kept, value| kept.tat = value,
+            |kept, value| kept.demand = value,
+            |kept, value| kept.demand_at = value,
+            |kept, value| kept.current = value,
+            |kept, value| kept.previous = value,
+            |kept, value| kept.epoch_ends_at = value,
+        ];
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300, f64::MAX, 1e16] {
+            for (index, spoil) in fields.iter().enumerate() {
+                let mut damaged = sane;
+                spoil(&mut damaged, value);
+                let mut kept = Some(damaged);
+                let _ = ask(&mut kept, &terms, &want(10.0), NOW);
+                let _ = ask(&mut kept, &terms, &take(1.0), NOW + terms.ttl);
+                // Two epochs for what may be outstanding, and all that nodes may owe.
+                let recovers_after = 2.0 * terms.ttl + (terms.burst + terms.overdraft) * terms.interval;
+                let reply = ask(&mut kept, &terms, &take(1.0), NOW + terms.ttl + recovers_after);
+                assert_eq!(reply.taken, 1.0, "field {index} was {value}");
+                let demand = kept.map_or(f64::NAN, |kept| kept.demand);
+                assert!(demand <= DEMAND_MAX, "field {index} was {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_costs_a_burst_at_most() {
+        let terms = terms("100/s burst 100");
+        for back in [0.1, 1.0, 10.0, 3_600.0, 86_400.0 * 365.0] {
+            let mut kept = None;
+            let _ = ask(
+                &mut kept,
+                &terms,
+                &Ask {
+                    want: 50.0,
+                    ..take(50.0)
+                },
+                NOW,
+            );
+            let now = NOW - back * SECOND;
+            let reply = ask(&mut kept, &terms, &take(1.0), now);
+            assert!(
+                reply.ready_after <= 2.0 * terms.whole() + terms.interval,
+                "{back}: {reply:?}"
+            );
+            // Two epochs for what is outstanding, by numbers that nobody knows any more.
+            let later = now + 2.0 * terms.ttl + 2.0 * terms.whole();
+            assert_eq!(ask(&mut kept, &terms, &take(1.0), later).taken, 1.0, "{back}");
+        }
+    }
+
+    #[test]
+    fn terms_travel_with_each_ask_so_a_limit_changes_with_the_next() {
+        let (large, small) = (terms("1000/s burst 1000"), terms("100/s burst 100"));
+        let mut kept = None;
+        let lease = ask(
+            &mut kept,
+            &large,
+            &Ask {
+                want: 500.0,
+                ..take(100.0)
+            },
+            NOW,
+        );
+        assert_eq!(lease.granted, 450.0);
+        let reply = ask(&mut kept, &small, &take(1.0), NOW);
+        assert!(reply.taken == 0.0 && reply.available <= 0.0);
+        // What is out on leases of the old limit drains within two epochs of it.
+        let reply = ask(
+            &mut kept,
+            &small,
+            &take(1.0),
+            NOW + 2.0 * large.ttl + small.whole() + small.interval,
+        );
+        assert_eq!(reply.taken, 1.0);
+    }
 }

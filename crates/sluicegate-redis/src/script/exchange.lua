@@ -216,28 +216,31 @@ for i = 2, keys_count do
       -- The epoch that `now` lies in; what nobody reported of a dead one counts as spent when it died.
       if ends_at > now + ttl then ends_at = (now / ttl - now / ttl % 1 + 1) * ttl end
       if now >= ends_at then
-        local floor_then = ends_at + (current + previous) * interval
+        local spent = current + previous
+        if spent > burst then spent = burst end
+        local floor_then = ends_at + spent * interval
         if floor_then > tat then tat = floor_then end
         if now < ends_at + ttl then
           previous = current
           ends_at = ends_at + ttl
         else
-          floor_then = ends_at + ttl + current * interval
+          spent = current
+          if spent > burst then spent = burst end
+          floor_then = ends_at + ttl + spent * interval
           if floor_then > tat then tat = floor_then end
           previous = 0
           ends_at = (now / ttl - now / ttl % 1 + 1) * ttl
         end
         current = 0
       end
-      local all = burst + overdraft
-      local latest = now + all * interval
+      local latest = now + (burst + overdraft) * interval
       if tat > latest then
         tat = now + burst * interval
         damaged = 1
       end
       -- What is outstanding blocks refill, before any report is settled.
       local blocked = current + previous
-      if blocked > all then blocked = all end
+      if blocked > burst then blocked = burst end
       blocked = now + blocked * interval
       if blocked > tat then tat = blocked end
       if held then
@@ -276,7 +279,7 @@ for i = 2, keys_count do
       end
       tat = tat - refund * interval
       blocked = current + previous
-      if blocked > all then blocked = all end
+      if blocked > burst then blocked = burst end
       blocked = now + blocked * interval
       if blocked > tat then tat = blocked end
       tat = tat + pay * interval
