@@ -153,3 +153,151 @@ impl Kept {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "units are whole numbers, and times are given")]
+mod tests {
+    use super::*;
+    use crate::Limit;
+
+    const SECOND: f64 = 1_000_000.0;
+
+    fn terms(kind: Kind) -> Terms {
+        let limit: Limit = "100/min".parse().expect("a limit");
+        Terms::new(kind, &limit, 100.0)
+    }
+
+    /// The beginning of a minute in November 2026, by the store's clock.
+    const MINUTE: f64 = 91_000_020_000_000.0;
+
+    fn take(take: f64) -> Ask {
+        Ask { take, ..Ask::default() }
+    }
+
+    fn returns(epoch: f64, returned: f64) -> Ask {
+        let settled = Settled {
+            epoch,
+            spent: 0.0,
+            returned,
+        };
+        Ask {
+            settled: [settled, Settled::default()],
+            ..Ask::default()
+        }
+    }
+
+    fn ask(kept: &mut Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> Reply {
+        let (next, reply, matters_for) = exchange(*kept, terms, ask, now);
+        assert!(reply.is_sane(), "{reply:?}");
+        assert!(matters_for > 0.0 && matters_for.is_finite());
+        *kept = Some(next);
+        reply
+    }
+
+    #[test]
+    fn a_fixed_window_is_whole_again_at_its_end_and_a_sliding_one_as_the_last_one_fades() {
+        for (kind, at_half_of_the_next) in [(Kind::FixedWindow, 100.0), (Kind::SlidingWindow, 50.0)] {
+            let terms = terms(kind);
+            let mut kept = None;
+            assert_eq!(ask(&mut kept, &terms, &take(1_000.0), MINUTE).taken, 100.0);
+            let reply = ask(&mut kept, &terms, &take(1.0), MINUTE + 59.0 * SECOND);
+            assert_eq!(reply.taken, 0.0);
+            let ready_at = MINUTE + 59.0 * SECOND + reply.ready_after;
+            assert_eq!(
+                ask(&mut kept.clone(), &terms, &take(1.0), ready_at - 1_000.0).taken,
+                0.0,
+                "{kind:?}"
+            );
+            assert_eq!(
+                ask(&mut kept.clone(), &terms, &take(1.0), ready_at + 1.0).taken,
+                1.0,
+                "{kind:?}"
+            );
+            let reply = ask(&mut kept, &terms, &take(1_000.0), MINUTE + 90.0 * SECOND);
+            assert_eq!(reply.taken, at_half_of_the_next, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_lease_dies_with_its_window_and_is_given_back_only_to_that() {
+        let terms = terms(Kind::FixedWindow);
+        let mut kept = None;
+        let wants = Ask {
+            want: 40.0,
+            ..Ask::default()
+        };
+        let lease = ask(&mut kept, &terms, &wants, MINUTE + 10.0 * SECOND);
+        assert_eq!((lease.granted, lease.valid_for), (40.0, 50.0 * SECOND));
+        let reply = ask(&mut kept, &terms, &returns(lease.epoch, 10.0), MINUTE + 20.0 * SECOND);
+        assert_eq!(reply.available, 70.0);
+        let _ = ask(&mut kept, &terms, &take(50.0), MINUTE + 60.0 * SECOND);
+        let reply = ask(&mut kept, &terms, &returns(lease.epoch, 10.0), MINUTE + 61.0 * SECOND);
+        assert_eq!(reply.available, 50.0);
+        assert_eq!(kept.map(|kept| kept.previous), Some(20.0));
+        let reply = ask(&mut kept, &terms, &returns(lease.epoch, 10.0), MINUTE + 121.0 * SECOND);
+        assert_eq!(reply.available, 100.0, "two windows later it is of none that counts");
+    }
+
+    #[test]
+    fn the_largest_count_that_a_node_has_seen_is_what_the_window_had() {
+        let terms = terms(Kind::SlidingWindow);
+        let heal = |seen: f64, seen_epoch: f64| Ask {
+            heal: Some(Heal {
+                seen,
+                seen_epoch,
+                held: 5.0,
+            }),
+            ..Ask::default()
+        };
+        let mut kept = None;
+        let now = MINUTE + 30.0 * SECOND;
+        let window = ask(&mut kept, &terms, &Ask::default(), now).epoch;
+        assert_eq!(ask(&mut kept, &terms, &heal(30.0, window), now).available, 70.0);
+        assert_eq!(ask(&mut kept, &terms, &heal(20.0, window), now).available, 70.0);
+        assert_eq!(ask(&mut kept, &terms, &heal(80.0, window - 1.0), now).available, 30.0);
+        assert_eq!(ask(&mut kept, &terms, &heal(99.0, window - 2.0), now).available, 30.0);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_over_the_seam_stands_at_it_and_one_that_goes_back_further_begins_anew() {
+        let terms = terms(Kind::FixedWindow);
+        let mut kept = None;
+        let _ = ask(&mut kept, &terms, &take(100.0), MINUTE);
+        let reply = ask(&mut kept, &terms, &take(1.0), MINUTE - SECOND);
+        assert_eq!((reply.taken, reply.damaged), (0.0, false));
+        assert_eq!(reply.valid_for, 61.0 * SECOND);
+        let reply = ask(&mut kept, &terms, &take(1.0), MINUTE - 3_600.0 * SECOND);
+        assert_eq!((reply.taken, reply.damaged), (1.0, true));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_thrown_away_and_locks_no_key() {
+        let fields: [fn(&mut Kept, f64); 5] = [
+            |kept, value| kept.window = value,
+            |kept, value| kept.current = value,
+            |kept, value| kept.previous = value,
+            |kept, value| kept.demand = value,
+            |kept, value| kept.demand_at = value,
+        ];
+        for kind in [Kind::FixedWindow, Kind::SlidingWindow] {
+            let terms = terms(kind);
+            let mut sane = None;
+            let _ = ask(&mut sane, &terms, &take(10.0), MINUTE);
+            let sane = sane.expect("it was kept");
+            for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300, f64::MAX, 1e16] {
+                for (index, spoil) in fields.iter().enumerate() {
+                    let mut damaged = sane;
+                    spoil(&mut damaged, value);
+                    let mut kept = Some(damaged);
+                    let _ = ask(&mut kept, &terms, &take(1.0), MINUTE + SECOND);
+                    let later = MINUTE + 2.0 * terms.ttl;
+                    assert_eq!(
+                        ask(&mut kept, &terms, &take(1.0), later).taken,
+                        1.0,
+                        "field {index} was {value}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -205,3 +205,6 @@ fn is_same(epoch: f64, other: f64) -> bool {
 /// crystals do, and for the moment between the look and the spending.
 pub(super) const GUARD_US: f64 = 5_000.0;
 pub(super) const GUARD_SHARE: f64 = 0.001;
+
+#[cfg(test)]
+mod tests;
