@@ -23,6 +23,7 @@ mod load;
 mod meter;
 mod net;
 mod outcome;
+mod rivals;
 mod store;
 
 pub use chance::Chance;
@@ -32,6 +33,7 @@ pub use load::{Keys, Load, Phase, Place, Request, Rhythm};
 pub use meter::Meter;
 pub use net::{Call, Net, Timer};
 pub use outcome::{BIN_US, Outcome};
+pub use rivals::{Exact, Push, Split};
 
 use load::Arrivals;
 use net::Event;

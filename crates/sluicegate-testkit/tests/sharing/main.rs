@@ -5,5 +5,6 @@ mod faults;
 mod limits_of_leases;
 mod many_keys;
 mod permits;
+mod rivals;
 mod search;
 mod steady;
