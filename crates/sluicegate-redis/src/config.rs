@@ -52,7 +52,7 @@ pub enum Addresses {
     Cluster(Vec<String>),
     /// One server, which sentinels name.
     Sentinel {
-        /// The sentinels. Who they name is spoken to with TLS if they are.
+        /// The sentinels. Who they name is spoken to with TLS if the first of them is, in the database that its address names.
         sentinels: Vec<String>,
         /// What they call the primary.
         primary: String,
@@ -251,16 +251,21 @@ impl StoreConfig {
                 let mut named = self.clone();
                 // Sentinels have users of their own, in their addresses.
                 (named.username, named.password) = (None, None);
-                let sentinels = named.endpoints(sentinels, &tls)?;
+                let mut sentinels = named.endpoints(sentinels, &tls)?;
                 let first = sentinels.first().ok_or(ConfigError::NoAddress)?;
+                let named = Endpoint {
+                    username: self.username.clone(),
+                    password: self.password.clone(),
+                    ..first.clone()
+                };
+                // A database is of the server; sentinels have none.
+                for sentinel in &mut sentinels {
+                    sentinel.database = 0;
+                }
                 Ok(Servers::Sentinel {
-                    primary: Endpoint {
-                        username: self.username.clone(),
-                        password: self.password.clone(),
-                        ..first.clone()
-                    },
-                    name: primary.clone(),
                     sentinels,
+                    primary: named,
+                    name: primary.clone(),
                 })
             }
         }
@@ -426,6 +431,27 @@ mod tests {
                 (Some("bob".to_owned()), "h:7/2".to_owned())
             ]
         );
+    }
+
+    #[test]
+    fn sentinels_have_users_of_their_own_and_no_database() {
+        let mut config = StoreConfig::new(
+            Addresses::Sentinel {
+                sentinels: vec!["redis://ann:one@s/3".to_owned(), "redis://t:5".to_owned()],
+                primary: "main".to_owned(),
+            },
+            1,
+        );
+        config.username = Some("bob".to_owned());
+        let Ok(Servers::Sentinel { sentinels, primary, .. }) = config.check() else {
+            unreachable!("a configuration of sentinels");
+        };
+        let users: Vec<_> = sentinels
+            .iter()
+            .map(|one| (one.username.as_deref(), one.database))
+            .collect();
+        assert_eq!(users, [(Some("ann"), 0), (None, 0)]);
+        assert_eq!((primary.username.as_deref(), primary.database), (Some("bob"), 3));
     }
 
     #[test]

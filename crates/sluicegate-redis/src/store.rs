@@ -51,7 +51,8 @@ struct Heard {
 }
 
 impl RedisStore {
-    /// Begins to connect, on this runtime, and returns at once: a store that is away is joined when it comes.
+    /// Begins to connect, on this runtime, and returns at once: a store that is away is joined when it comes. The runtime moves the
+    /// bytes of all calls: it must have its timers and sockets enabled, and nobody may block it.
     ///
     /// # Errors
     ///

@@ -216,11 +216,17 @@ impl World {
             let value = value.bytes().ok_or("a key that is not kept")?;
             let numbers = numbers(value);
             let model = key.kept.numbers();
-            let is_same = numbers.len() == model.len()
-                && numbers
-                    .iter()
-                    .zip(&model)
-                    .all(|(one, other)| (one - other).abs() <= TOLERANCE * key.scale());
+            let demand = key.kept.place_of_demand();
+            let is_near = |at: usize, one: f64, other: f64| {
+                let unit = if demand == Some(at) {
+                    unit_of_demand(one)
+                } else {
+                    key.scale()
+                };
+                (one - other).abs() <= TOLERANCE * unit
+            };
+            let mut pairs = numbers.iter().zip(&model).enumerate();
+            let is_same = numbers.len() == model.len() && pairs.all(|(at, (one, other))| is_near(at, *one, *other));
             if !is_same {
                 return Err(format!(
                     "kept {numbers:?}, the model keeps {model:?}, of {:?}",
@@ -428,6 +434,14 @@ impl Tracked {
 }
 
 impl Kept {
+    fn place_of_demand(&self) -> Option<usize> {
+        match self {
+            Self::Bucket(_) => Some(1),
+            Self::Window(_) => Some(3),
+            Self::Permits(_) => None,
+        }
+    }
+
     fn numbers(&self) -> Vec<f64> {
         match self {
             Self::Bucket(kept) => kept.map_or_else(Vec::new, |kept| {
@@ -451,6 +465,12 @@ impl Kept {
     }
 }
 
+/// Somebody may have written a demand of ten thousand million. The two exponentials differ in the last digit, which is then a
+/// millionth of a request.
+fn unit_of_demand(demand: f64) -> f64 {
+    (demand / 1e6).max(1.0)
+}
+
 fn is_same(model: &Reply, said: &Reply, terms: &Terms) -> bool {
     let near = |one: f64, other: f64, unit: f64| (one - other).abs() <= TOLERANCE * unit;
     let span = terms.interval;
@@ -460,7 +480,11 @@ fn is_same(model: &Reply, said: &Reply, terms: &Terms) -> bool {
         && near(model.valid_for, said.valid_for, span)
         && near(model.available, said.available, 1.0)
         && near(model.ready_after, said.ready_after, span)
-        && near(model.rate * terms.theta, said.rate * terms.theta, 1.0)
+        && near(
+            model.rate * terms.theta,
+            said.rate * terms.theta,
+            unit_of_demand(model.rate * terms.theta),
+        )
         && near(model.share, said.share, 1.0)
         && near(model.seen, said.seen, span.min(1.0))
         && model.damaged == said.damaged
