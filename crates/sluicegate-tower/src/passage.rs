@@ -12,8 +12,9 @@ use sluicegate::{Admitted, RouteId};
 #[derive(Debug)]
 #[must_use]
 pub struct Passage {
-    /// `None` once the end was told.
-    admitted: Option<Admitted>,
+    /// `None` once the end was told, and for a request that holds nothing. Apart, since few requests do, and a passage is handed on
+    /// with each answer.
+    admitted: Option<Box<Admitted>>,
     route: Option<RouteId>,
     answer: Answer,
     reads_body: bool,
@@ -34,7 +35,7 @@ impl Passage {
     pub(crate) fn new(admitted: Admitted, method: &Method) -> Self {
         Self {
             route: admitted.route(),
-            admitted: Some(admitted),
+            admitted: admitted.holds().then(|| Box::new(admitted)),
             answer: Answer::Awaited {
                 bodiless: *method == Method::HEAD,
             },

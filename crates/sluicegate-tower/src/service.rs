@@ -15,7 +15,7 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use sluicegate::{Admitted, Decision, Limiter, Outcome, Refusal, Report};
+use sluicegate::{Admitted, Announcement, Decision, Limiter, Outcome, Refusal};
 use tower_service::Service;
 
 use crate::body::LimitBody;
@@ -92,11 +92,12 @@ where
         });
         let stage = match outcome {
             Outcome::Decided(Decision::Allow { admitted, report }) => {
+                let told = self.limiter.announcement(admitted.route(), &report);
                 let (request, passage) = pass::<H, B>(request.map(Replay::straight), admitted);
                 Stage::Inner {
                     future: self.inner.call(request),
                     passage: Some(passage),
-                    report,
+                    told,
                 }
             }
             other => self.not_yet(other, request, peer),
@@ -172,7 +173,8 @@ pin_project! {
             #[pin]
             future: S::Future,
             passage: Option<Passage>,
-            report: Report,
+            // What the client is told of its limits. Not the report, which is ten times as large, and would be moved with the future.
+            told: Option<Announcement>,
         },
         // It will never have it.
         Refused { response: Option<Response<Bytes>> },
@@ -211,14 +213,11 @@ where
         let mut this = self.project();
         loop {
             let next = match this.stage.as_mut().project() {
-                StageProjection::Inner {
-                    future,
-                    passage,
-                    report,
-                } => {
+                StageProjection::Inner { future, passage, told } => {
                     let answer = ready!(future.poll(cx));
                     let passage = passage.take().expect(POLLED_AGAIN);
-                    return Poll::Ready(answer.map(|response| answered(response, passage, report, this.limiter)));
+                    let told = told.take();
+                    return Poll::Ready(answer.map(|response| answered(response, passage, told)));
                 }
                 StageProjection::Refused { response } => {
                     let response = response.take().expect(POLLED_AGAIN);
@@ -230,9 +229,9 @@ where
                         passage,
                         report,
                     } => Stage::Inner {
+                        told: this.limiter.announcement(passage.route(), &report),
                         future,
                         passage: Some(passage),
-                        report,
                     },
                     Verdict::Refused { head, peer, decision } => {
                         let refusal = seen(&head.method, &head.uri, &head.headers, peer, |seen| {
@@ -268,14 +267,15 @@ where
 fn answered<C: Body>(
     response: Response<C>,
     mut passage: Passage,
-    report: &Report,
-    limiter: &Limiter,
+    told: Option<Announcement>,
 ) -> Response<LimitBody<C>> {
     let (mut head, body) = response.into_parts();
     passage.answered(&head, body.is_end_stream());
     // Told of a low `r`, a client might not follow a redirection that it is to follow.
-    if !head.status.is_redirection() {
-        limiter.announce(passage.route(), report, &mut head.headers);
+    if let Some(told) = told
+        && !head.status.is_redirection()
+    {
+        told.add_to(&mut head.headers);
     }
     Response::from_parts(head, LimitBody::inner(body, passage))
 }

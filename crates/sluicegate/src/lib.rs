@@ -73,4 +73,4 @@ pub use sluicegate_core::{Cost, Limit, Mode, Reason, Report, Retry, RuleId, Rule
 pub use sluicegate_state::leases::{SharedBucket, SharingCounts, SharingStatus};
 pub use sluicegate_state::snapshot::{Durability, ReadError, WriteError, Written};
 pub use sluicegate_state::{AnyClock, Clock, ManualClock, SystemClock};
-pub use told::Refusal;
+pub use told::{Announcement, Refusal};

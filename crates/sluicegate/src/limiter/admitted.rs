@@ -83,6 +83,11 @@ impl Admitted {
         self.generation
     }
 
+    /// Whether anything is open until the response has ended. If not, there is nothing to tell it, and dropping it does nothing.
+    pub const fn holds(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// The request's wait is over and it goes on. Without this call it counts among those that wait until it ends.
     pub fn depart(&mut self) {
         if let Some(open) = &mut self.open {

@@ -53,7 +53,7 @@ use crate::policy::checked::Policy;
 use crate::request::Request;
 use crate::route::{PathConflict, RouteId};
 use crate::secret;
-use crate::told::{Refusal, Refused, Wire};
+use crate::told::{Announcement, Refusal, Refused, Wire};
 pub(crate) use shared::Shared;
 use told::Recent;
 
@@ -244,9 +244,16 @@ impl Limiter {
     /// Writes what a client is told of its limits into the headers of any response: `RateLimit-Policy` and `RateLimit`.
     /// Fields that are there already, an upstream's own, stay.
     pub fn announce(&self, route: Option<RouteId>, report: &Report, headers: &mut HeaderMap) {
-        if let Some(told) = self.recent.load().get(report.generation()) {
-            told.announcer.announce(route, report, headers);
+        if let Some(announcement) = self.announcement(route, report) {
+            announcement.add_to(headers);
         }
+    }
+
+    /// What [`Limiter::announce`] would write, for a door that has to wait for the response: the report is ten times as large.
+    /// `None` if there is nothing to tell.
+    pub fn announcement(&self, route: Option<RouteId>, report: &Report) -> Option<Announcement> {
+        let recent = self.recent.load();
+        recent.get(report.generation())?.announcer.announcement(route, report)
     }
 
     /// The answer to a refused request; `None` for a decision that lets it pass.
@@ -270,7 +277,9 @@ impl Limiter {
         let told = recent.get(report.generation()).unwrap_or(&engine.told);
         let mut refusal = Refusal::new(&refused, report, &told.announcer, Wire::of(request.headers));
         let route = told.routes.find(request.method, request.host, request.path);
-        told.announcer.announce(route, report, &mut refusal.headers);
+        if let Some(announcement) = told.announcer.announcement(route, report) {
+            announcement.add_to(&mut refusal.headers);
+        }
         Some(refusal)
     }
 }

@@ -49,6 +49,21 @@ struct Item {
     tells_passes: bool,
 }
 
+/// The fields that tell a client of its limits, ready to be added to a response.
+#[derive(Debug, Clone)]
+pub struct Announcement {
+    policy: HeaderValue,
+    standing: HeaderValue,
+}
+
+impl Announcement {
+    /// Appends both fields; an upstream's own stay as they are, since nobody may make them more permissive.
+    pub fn add_to(self, headers: &mut HeaderMap) {
+        headers.append(RATELIMIT_POLICY, self.policy);
+        headers.append(RATELIMIT, self.standing);
+    }
+}
+
 impl Announcer {
     pub(crate) fn new(policy: &Policy, rules_by_route: &[Box<[usize]>]) -> Self {
         let rules: Box<[_]> = policy.rules.iter().map(Item::new).collect();
@@ -68,8 +83,8 @@ impl Announcer {
         Self { rules, policies }
     }
 
-    /// Appends both fields; an upstream's own stay as they are, since nobody may make them more permissive.
-    pub(crate) fn announce(&self, route: Option<RouteId>, report: &Report, headers: &mut HeaderMap) {
+    /// What is told of where a client stands; `None` if there is nothing to tell.
+    pub(crate) fn announcement(&self, route: Option<RouteId>, report: &Report) -> Option<Announcement> {
         let enforced = || report.states().iter().filter(|state| state.mode == Mode::Enforced);
         let told = || enforced().filter_map(|state| Some((self.rules.get(state.rule.index())?, state)));
         let mut standing = String::with_capacity(64);
@@ -77,7 +92,7 @@ impl Announcer {
             item.write_standing(state, &mut standing);
         }
         if standing.is_empty() {
-            return;
+            return None;
         }
         let fixed = match route {
             Some(route) => self.policies.get(route.index()),
@@ -88,10 +103,10 @@ impl Announcer {
             told().for_each(|(item, _)| push(&mut items, &item.policy));
             HeaderValue::try_from(items).ok()
         });
-        if let (Some(policy), Ok(standing)) = (policy, HeaderValue::try_from(standing)) {
-            headers.append(RATELIMIT_POLICY, policy);
-            headers.append(RATELIMIT, standing);
-        }
+        Some(Announcement {
+            policy: policy?,
+            standing: HeaderValue::try_from(standing).ok()?,
+        })
     }
 
     /// The name of a rule and its limit, for a problem document.
@@ -234,7 +249,9 @@ mod tests {
         };
         report.push(RuleState::new(sluicegate_core::RuleId::new(0), Mode::Enforced, &answer));
         let mut headers = HeaderMap::new();
-        announcer.announce(None, &report, &mut headers);
+        if let Some(announcement) = announcer.announcement(None, &report) {
+            announcement.add_to(&mut headers);
+        }
         let field = |name| {
             let value = headers
                 .get(name)

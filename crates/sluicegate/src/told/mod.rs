@@ -4,6 +4,7 @@ mod announcer;
 mod problem;
 mod refusal;
 
+pub use announcer::Announcement;
 pub(crate) use announcer::Announcer;
 pub use refusal::Refusal;
 pub(crate) use refusal::{Refused, Wire};
