@@ -105,7 +105,7 @@ impl<S: Store> Driver<S> {
     /// Speaks with the store until `stopped` ends, then gives everything back.
     pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         loop {
-            let rest = self.act();
+            let (rest, is_held_up) = self.act();
             let leases = Arc::clone(&self.leases);
             let until = micros(leases.clock().now().saturating_add(rest));
             tokio::select! {
@@ -118,14 +118,16 @@ impl<S: Store> Driver<S> {
                     }
                 }
                 () = sleep(rest) => {}
-                () = leases.due_before(until) => {}
+                // What may not be asked yet is due all the time: to wait for it would be to turn round and round, and never to let the
+                // calls under way come to their end.
+                () = leases.due_before(until), if !is_held_up => {}
             }
         }
         self.say_farewell().await;
     }
 
-    /// Does all that is due, and says how long nothing will be.
-    fn act(&mut self) -> Duration {
+    /// Does all that is due, and says how long nothing will be, and whether something is that may not be done yet.
+    fn act(&mut self) -> (Duration, bool) {
         let now = self.leases.clock().now();
         self.leases.expire(now);
         self.beat(now);
@@ -143,7 +145,7 @@ impl<S: Store> Driver<S> {
             }
         }
         if is_held_up {
-            return REST;
+            return (REST, true);
         }
         let next = self.leases.next_due() - micros(now);
         let next = if next.is_finite() {
@@ -151,7 +153,7 @@ impl<S: Store> Driver<S> {
         } else {
             SLEEP_MAX
         };
-        rest.min(next)
+        (rest.min(next), false)
     }
 
     fn is_away(&self, lane: Lane) -> bool {
