@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "sluicegate-core",
             "sluicegate-state",
+            "sluicegate-redis",
             "sluicegate",
             "sluicegate-tower",
             "sluicegate-admin",
