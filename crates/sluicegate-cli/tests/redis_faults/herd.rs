@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sluicegate::{Clock as _, SystemClock};
 use sluicegate_core::sharing::Mode;
+use sluicegate_testkit::poll;
 use sluicegate_testkit::proxy::{FaultProxy, Mode as Fault};
 use sluicegate_testkit::redis::RedisServer;
-use sluicegate_testkit::poll;
 
 use crate::world::{Fleet, Load, Mishaps, PATIENCE, Shared, Tested, ms, ring};
 
@@ -31,7 +31,10 @@ fn fifty_nodes_that_lost_their_store_do_not_come_back_in_one_moment() -> Tested 
         accepted >= NODES
     })?;
     let most = most_within(&came, ms(100));
-    assert!(most * 4 <= NODES, "{most} of {NODES} came back within a tenth of a second");
+    assert!(
+        most * 4 <= NODES,
+        "{most} of {NODES} came back within a tenth of a second"
+    );
     fleet.run_until_together(&load);
     fleet.run_until_accurate(&load);
     fleet.assert_holds(Mishaps { outages: 1, lost: 0 });

@@ -106,7 +106,14 @@ fn connections_that_are_ended_and_scripts_that_are_flushed_all_the_time_cost_no_
         fleet.run(&load, ms(100));
     }
     let connections = || -> u64 {
-        let of_node = |node| fleet.store(node).servers().iter().map(|(_, health)| health.connections.get()).sum::<u64>();
+        let of_node = |node| {
+            fleet
+                .store(node)
+                .servers()
+                .iter()
+                .map(|(_, health)| health.connections.get())
+                .sum::<u64>()
+        };
         (0..NODES).map(of_node).sum()
     };
     let before = connections();
@@ -115,7 +122,10 @@ fn connections_that_are_ended_and_scripts_that_are_flushed_all_the_time_cost_no_
         fleet.run(&load, ms(100));
     }
     let made = connections() - before;
-    assert!(made <= 20 * NODES as u64, "{made} connections by {NODES} nodes, each ended twenty times");
+    assert!(
+        made <= 20 * NODES as u64,
+        "{made} connections by {NODES} nodes, each ended twenty times"
+    );
     fleet.run_until_together(&load);
     fleet.run_until_accurate(&load);
     assert_eq!(fleet.waited(), 0, "nothing ever waits");

@@ -62,9 +62,7 @@ impl Shared {
             OnStoreLoss::Closed => "closed",
             OnStoreLoss::Open => "open",
         };
-        format!(
-            "  - {{name: shared, key: ip, limit: {limit}, sharing: {sharing}, on_store_loss: {on_store_loss}}}\n"
-        )
+        format!("  - {{name: shared, key: ip, limit: {limit}, sharing: {sharing}, on_store_loss: {on_store_loss}}}\n")
     }
 
     /// What any window of one key may hold on so many nodes. `longest` is the longest that a decision took: when within it the request
@@ -89,7 +87,11 @@ impl Shared {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few thousand at most, and never negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a few thousand at most, and never negative"
+)]
 fn whole(units: f64) -> u64 {
     units.ceil() as u64
 }

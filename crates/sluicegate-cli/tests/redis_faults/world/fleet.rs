@@ -246,7 +246,10 @@ impl Fleet {
         let longest = Duration::from_nanos(self.book.longest_ns.load(Ordering::Relaxed));
         let bound = self.limit.bound(self.nodes.len(), mishaps, longest);
         let report = self.book.history.check(&Expected::new().bound(bound));
-        assert!(report.holds(), "{report}\nwith {bound:?}, the longest decision {longest:?}");
+        assert!(
+            report.holds(),
+            "{report}\nwith {bound:?}, the longest decision {longest:?}"
+        );
         report
     }
 }
@@ -330,7 +333,15 @@ impl Book {
 
 /// Waits for all that wait.
 async fn all_answered(mut waiting: JoinSet<()>) {
-    let all = async { while waiting.join_next().await.transpose().expect("no decision panics").is_some() {} };
+    let all = async {
+        while waiting
+            .join_next()
+            .await
+            .transpose()
+            .expect("no decision panics")
+            .is_some()
+        {}
+    };
     timeout(PATIENCE, all).await.expect("every request is answered");
 }
 
