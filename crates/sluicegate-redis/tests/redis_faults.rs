@@ -114,7 +114,7 @@ async fn a_store_that_is_silent_is_probed_by_one_connection_at_a_time() -> Resul
     let Faulty { proxy, store, .. } = &faulty;
     let health = store.health_of(store.lane(0)).ok_or("health")?;
     proxy.set(Mode::Blackhole)?;
-    // Many callers; the first few wait in vain, and then nobody waits any more.
+    // Many callers wait in vain together, and one after them; then nobody waits any more.
     let callers: Vec<_> = (0..50)
         .map(|number| {
             let store = store.clone();
@@ -124,9 +124,12 @@ async fn a_store_that_is_silent_is_probed_by_one_connection_at_a_time() -> Resul
     for caller in callers {
         assert!(caller.await?.is_err());
     }
-    poll::until_true("the breaker is not closed", PATIENCE, || {
-        health.breaker() != Breaker::Closed
-    })?;
+    let one_more = async {
+        while health.breaker() == Breaker::Closed {
+            assert!(takes(store, key(1), 1.0).await.is_err());
+        }
+    };
+    tokio::time::timeout(PATIENCE, one_more).await?;
     let accepted = proxy.counts().accepted;
     for _ in 0..100 {
         let refused = takes(store, key(1), 1.0).await;
