@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use crate::config::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::server::{Around, Origin, Server, ask_once};
 
 /// A cluster, whose map is kept up to date until this is dropped.

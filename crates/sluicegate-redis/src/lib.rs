@@ -30,6 +30,7 @@
 mod chance;
 mod cluster;
 mod config;
+mod endpoint;
 mod health;
 pub mod names;
 mod ring;

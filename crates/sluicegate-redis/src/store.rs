@@ -11,7 +11,8 @@ use tokio::runtime::Handle;
 
 use crate::chance::{Chance, mix};
 use crate::cluster::Cluster;
-use crate::config::{ConfigError, Servers, StoreConfig};
+use crate::config::{ConfigError, StoreConfig};
+use crate::endpoint::Servers;
 use crate::health::Health;
 use crate::script::{Generation, Said, records};
 use crate::server::{Around, Exchange, Failure, Link, Origin, Server};

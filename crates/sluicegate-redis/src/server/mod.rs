@@ -12,6 +12,7 @@ mod error;
 mod greeting;
 mod link;
 mod origin;
+mod silence;
 mod stream;
 
 use std::sync::Arc;
@@ -32,7 +33,7 @@ pub(crate) use link::{Exchange, Link};
 pub(crate) use origin::{Origin, ask_once};
 
 use crate::chance::Chance;
-use crate::config::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::health::{Breaker, Health};
 use origin::Driver;
 

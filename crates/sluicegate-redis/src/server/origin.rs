@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::LinkError;
 use super::stream::{self, Unanswered};
-use crate::config::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// Where a server is.
 pub(crate) enum Origin {

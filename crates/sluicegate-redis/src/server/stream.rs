@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::LinkError;
-use crate::config::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// A connection that breaks when its server says more than anybody asked for.
 pub(super) struct Metered {

@@ -1,75 +1,17 @@
-//! The script and the model come to the same, whatever is asked and whatever somebody has written into the store.
-//!
-//! The script that runs here differs from the product's in two lines: its clock is told by the test, and what it writes does
-//! not expire, since the test's clock is not the server's.
+//! One key, as its nodes, the model and the store know it.
 
 use std::collections::HashMap;
-use std::error::Error;
 
-use sluicegate_core::sharing::{Ask, EPOCH_UNIX_US, Heal, Kind, Reply, Settled, Terms, exchange, permits, windows};
-use sluicegate_redis::script::{self, Generation, Header, Said};
+use sluicegate_core::sharing::{Ask, Heal, Kind, Reply, Settled, Terms, exchange, permits, windows};
 use sluicegate_state::store::{Answer, Item, Question, StoreKey};
-use sluicegate_testkit::redis::{Client, RedisServer};
 
-/// How often all 128 keys are asked about: 131 072 inputs.
-const ROUNDS: usize = 1_024;
-
-/// How far apart the two may be, in units.
-const TOLERANCE: f64 = 1e-6;
-
-#[test]
-fn script_and_model_agree_on_a_hundred_thousand_inputs_of_every_kind() -> Result<(), Box<dyn Error>> {
-    let server = RedisServer::start()?;
-    let mut world = World::new(&server, 0x51_0C_E6_A7_E0)?;
-    for round in 0..ROUNDS {
-        world.step().map_err(|found| format!("round {round}: {found}"))?;
-    }
-    let Tally {
-        inputs,
-        granted,
-        taken,
-        damaged,
-        healed,
-        settled,
-    } = world.tally;
-    assert!(inputs >= 100_000, "{inputs}");
-    // A search that never reached what it is for would prove nothing.
-    for (what, count) in [
-        ("grants", granted),
-        ("takes", taken),
-        ("damage", damaged),
-        ("healing", healed),
-        ("settling", settled),
-    ] {
-        assert!(count >= 1_000, "only {count} of {what} among {inputs}");
-    }
-    Ok(())
-}
-
-/// The server, the model beside it, and what nodes would remember.
-struct World {
-    client: Client,
-    sha: String,
-    draw: Draw,
-    now: f64,
-    keys: Vec<Tracked>,
-    tally: Tally,
-}
-
-#[derive(Default)]
-struct Tally {
-    inputs: usize,
-    granted: usize,
-    taken: usize,
-    damaged: usize,
-    healed: usize,
-    settled: usize,
-}
+use crate::draw::Draw;
+use crate::{TOLERANCE, Tally};
 
 /// A key, its limit, what the model keeps of it, and the leases that nodes hold of it.
-struct Tracked {
-    item: Item,
-    kept: Kept,
+pub(crate) struct Tracked {
+    pub(crate) item: Item,
+    pub(crate) kept: Kept,
     /// What was written into the store is not even of the right form.
     is_foreign: bool,
     /// Unspent units by epoch, with those that are long over.
@@ -78,169 +20,14 @@ struct Tracked {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Kept {
+pub(crate) enum Kept {
     Bucket(Option<exchange::Kept>),
     Window(Option<windows::Kept>),
     Permits(Vec<permits::Part>),
 }
 
-impl World {
-    fn new(server: &RedisServer, seed: u64) -> Result<Self, Box<dyn Error>> {
-        let told = script::EXCHANGE.replace(
-            "local time = call('TIME')",
-            "local time = redis.call('LRANGE', 'sg:test', 0, 1)",
-        );
-        let text = told.replace(
-            "call('SET', keys[i], values[i], 'PX', life)",
-            "call('SET', keys[i], values[i])",
-        );
-        assert!(
-            told != script::EXCHANGE && text != told,
-            "the lines to replace are there"
-        );
-        let mut client = server.client()?;
-        let sha = client.command(&["SCRIPT", "LOAD", &text])?.text().ok_or("no sha")?;
-        let mut draw = Draw(seed);
-        let keys = (0..128).map(|number| Tracked::new(number, &mut draw)).collect();
-        Ok(Self {
-            client,
-            sha,
-            draw,
-            now: 9e13,
-            keys,
-            tally: Tally::default(),
-        })
-    }
-
-    /// A few calls about every key once, in any order, and what the store holds afterwards.
-    fn step(&mut self) -> Result<(), Box<dyn Error>> {
-        self.advance()?;
-        self.damage()?;
-        for at in (1..self.keys.len()).rev() {
-            let other = self.draw.below(at + 1);
-            self.keys.swap(at, other);
-        }
-        let now = self.now;
-        let items: Vec<Item> = self.keys.iter_mut().map(|key| key.ask(now, &mut self.draw)).collect();
-        let mut answers = Vec::new();
-        let mut rest = &items[..];
-        while !rest.is_empty() {
-            // Of all lengths: one key, a few, all.
-            let most = [1, 3, 20, rest.len()][self.draw.below(4)];
-            let (some, others) = rest.split_at(most.min(rest.len()));
-            rest = others;
-            let said = self.call(some)?;
-            let Said::Done {
-                now: shown,
-                answers: of_some,
-                ..
-            } = said
-            else {
-                return Err(format!("{said:?}").into());
-            };
-            assert!((shown - now).abs() < 1e-9, "the clock that was told: {shown} for {now}");
-            answers.extend(of_some);
-        }
-        for (key, answer) in self.keys.iter_mut().zip(&answers) {
-            key.compare(answer, now, &mut self.tally)
-                .map_err(|found| format!("{found}\n{:?}\n{:?}", key.item, key.kept))?;
-        }
-        self.compare_kept()
-    }
-
-    /// Mostly a little on, now and then far, and sometimes back.
-    fn advance(&mut self) -> Result<(), Box<dyn Error>> {
-        let step = match self.draw.below(20) {
-            0 => -self.draw.up_to(3e6),
-            1 => self.draw.up_to(4e9),
-            2..6 => self.draw.up_to(2e6),
-            6..8 => 0.0,
-            _ => self.draw.up_to(2e5),
-        };
-        self.now = (self.now + step).floor();
-        let unix = self.now + EPOCH_UNIX_US;
-        let seconds = (unix / 1e6).floor();
-        let micros = unix - seconds * 1e6;
-        self.client.command(&["DEL", "sg:test"])?;
-        self.client
-            .command(&["RPUSH", "sg:test", &seconds.to_string(), &micros.to_string()])?;
-        Ok(())
-    }
-
-    /// Somebody writes something into a few keys.
-    fn damage(&mut self) -> Result<(), Box<dyn Error>> {
-        for _ in 0..3 {
-            let at = self.draw.below(self.keys.len());
-            let bytes = self.draw.nonsense(self.now);
-            let key = &mut self.keys[at];
-            let name = name_of(&key.item);
-            if self.draw.below(5) == 0 {
-                self.client.command(&[&b"DEL"[..], &name])?;
-                self.client.command(&[&b"RPUSH"[..], &name, b"foreign"])?;
-                key.find(b"foreign");
-            } else {
-                self.client.command(&[&b"SET"[..], &name, &bytes])?;
-                key.find(&bytes);
-            }
-        }
-        Ok(())
-    }
-
-    fn call(&mut self, items: &[Item]) -> Result<Said, Box<dyn Error>> {
-        let header = Header {
-            expected: None,
-            fresh: Generation::new(7).ok_or("a generation")?,
-            deadline: 0.0,
-            estimate: 0.0,
-            prolong: false,
-        };
-        let mut words: Vec<Vec<u8>> = vec![
-            b"EVALSHA".into(),
-            self.sha.clone().into(),
-            (items.len() + 1).to_string().into(),
-            b"sg:generation".into(),
-        ];
-        words.extend(items.iter().map(name_of));
-        words.push(header.to_bytes().to_vec());
-        words.push(script::records(items)?);
-        let reply = self.client.command(&words)?;
-        let bytes = reply.bytes().ok_or("no bytes")?;
-        script::read(bytes, items).ok_or_else(|| "unreadable".into())
-    }
-
-    fn compare_kept(&mut self) -> Result<(), Box<dyn Error>> {
-        let mut words = vec![b"MGET".to_vec()];
-        words.extend(self.keys.iter().map(|key| name_of(&key.item)));
-        let reply = self.client.command(&words)?;
-        for (key, value) in self.keys.iter().zip(reply.elements()) {
-            let value = value.bytes().ok_or("a key that is not kept")?;
-            let numbers = numbers(value);
-            let model = key.kept.numbers();
-            let demand = key.kept.place_of_demand();
-            let is_near = |at: usize, one: f64, other: f64| {
-                let unit = if demand == Some(at) {
-                    unit_of_demand(one)
-                } else {
-                    key.scale()
-                };
-                (one - other).abs() <= TOLERANCE * unit
-            };
-            let mut pairs = numbers.iter().zip(&model).enumerate();
-            let is_same = numbers.len() == model.len() && pairs.all(|(at, (one, other))| is_near(at, *one, *other));
-            if !is_same {
-                return Err(format!(
-                    "kept {numbers:?}, the model keeps {model:?}, of {:?}",
-                    key.item.question
-                )
-                .into());
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Tracked {
-    fn new(number: u8, draw: &mut Draw) -> Self {
+    pub(crate) fn new(number: u8, draw: &mut Draw) -> Self {
         const LIMITS: &[&str] = &[
             "1/s",
             "5/min",
@@ -279,7 +66,7 @@ impl Tracked {
     }
 
     /// What a write by somebody else leaves for the model to find.
-    fn find(&mut self, bytes: &[u8]) {
+    pub(crate) fn find(&mut self, bytes: &[u8]) {
         let numbers = numbers(bytes);
         let words = |count: usize| (bytes.len() == count * 8).then_some(&numbers[..]);
         self.is_foreign = match &mut self.kept {
@@ -319,7 +106,7 @@ impl Tracked {
     }
 
     /// What some node asks next: mostly what an honest one would, sometimes anything.
-    fn ask(&mut self, now: f64, draw: &mut Draw) -> Item {
+    pub(crate) fn ask(&mut self, now: f64, draw: &mut Draw) -> Item {
         match &mut self.item.question {
             Question::Permits(ask) => {
                 *ask = permits::Ask {
@@ -378,7 +165,7 @@ impl Tracked {
     }
 
     /// What the model says to the same, and whether that is what the script said.
-    fn compare(&mut self, answer: &Answer, now: f64, tally: &mut Tally) -> Result<(), String> {
+    pub(crate) fn compare(&mut self, answer: &Answer, now: f64, tally: &mut Tally) -> Result<(), String> {
         tally.inputs += 1;
         let is_foreign = std::mem::take(&mut self.is_foreign);
         match (&self.item.question, &mut self.kept, answer) {
@@ -425,7 +212,7 @@ impl Tracked {
     }
 
     /// What one unit is in the numbers of what is kept: of a bucket a time, of anything else itself.
-    fn scale(&self) -> f64 {
+    pub(crate) fn scale(&self) -> f64 {
         match &self.item.question {
             Question::Units { terms, .. } if terms.kind == Kind::Bucket => terms.interval.min(1.0),
             _ => 1.0,
@@ -434,7 +221,7 @@ impl Tracked {
 }
 
 impl Kept {
-    fn place_of_demand(&self) -> Option<usize> {
+    pub(crate) fn place_of_demand(&self) -> Option<usize> {
         match self {
             Self::Bucket(_) => Some(1),
             Self::Window(_) => Some(3),
@@ -442,7 +229,7 @@ impl Kept {
         }
     }
 
-    fn numbers(&self) -> Vec<f64> {
+    pub(crate) fn numbers(&self) -> Vec<f64> {
         match self {
             Self::Bucket(kept) => kept.map_or_else(Vec::new, |kept| {
                 vec![
@@ -467,7 +254,7 @@ impl Kept {
 
 /// Somebody may have written a demand of ten thousand million. The two exponentials differ in the last digit, which is then a
 /// millionth of a request.
-fn unit_of_demand(demand: f64) -> f64 {
+pub(crate) fn unit_of_demand(demand: f64) -> f64 {
     (demand / 1e6).max(1.0)
 }
 
@@ -490,72 +277,9 @@ fn is_same(model: &Reply, said: &Reply, terms: &Terms) -> bool {
         && model.damaged == said.damaged
 }
 
-fn name_of(item: &Item) -> Vec<u8> {
-    [b"sg:{7f}:", &item.key.hash[..]].concat()
-}
-
-fn numbers(bytes: &[u8]) -> Vec<f64> {
+pub(crate) fn numbers(bytes: &[u8]) -> Vec<f64> {
     bytes
         .chunks_exact(8)
         .map(|bytes| f64::from_le_bytes(bytes.try_into().expect("eight bytes")))
         .collect()
-}
-
-/// A seeded generator: splitmix64.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        word ^ (word >> 31)
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "below `most`")]
-    fn below(&mut self, most: usize) -> usize {
-        (self.next() % most as u64) as usize
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "53 bits")]
-    fn up_to(&mut self, most: f64) -> f64 {
-        most * ((self.next() >> 11) as f64 / (1_u64 << 53) as f64)
-    }
-
-    /// What nobody of ours would write: mostly of a right length, with numbers that cannot be.
-    fn nonsense(&mut self, now: f64) -> Vec<u8> {
-        let count = [5, 6, 3, 9, 12][self.below(5)];
-        let odd = [
-            f64::NAN,
-            f64::INFINITY,
-            f64::NEG_INFINITY,
-            -1.0,
-            -0.0,
-            0.0,
-            1.0,
-            1e10,
-            1e18,
-            1e300,
-            f64::MAX,
-            f64::MIN_POSITIVE,
-            now,
-            now + 1e6,
-            now * 2.0,
-        ];
-        let mut bytes: Vec<u8> = (0..count)
-            .flat_map(|_| {
-                let number = if self.below(3) == 0 {
-                    odd[self.below(odd.len())]
-                } else {
-                    self.up_to(1e4)
-                };
-                number.to_le_bytes()
-            })
-            .collect();
-        if self.below(6) == 0 {
-            bytes.truncate(self.below(bytes.len() + 1));
-        }
-        bytes
-    }
 }
