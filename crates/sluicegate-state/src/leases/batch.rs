@@ -292,6 +292,18 @@ impl Stripe {
         if left > 0.0 {
             self.entries.at(place).side.return_taken(sight, left);
         }
+        // Those who came while it was under way: what has come for others may do for them, and then they need no ask of their own.
+        while let Some(waiter) = self.first_waiter(place) {
+            let cost = waiter.cost;
+            if self.entries.at(place).side.look(sight, cost) == Look::Wait {
+                return;
+            }
+            if let Some((_, Some(promise))) = self.pop_waiter(place) {
+                let entry = self.entries.at(place);
+                entry.side.leave(cost, false);
+                entry.answer(promise, sight, sight, cost);
+            }
+        }
     }
 
     /// Nobody knows whether the call was done: those that it asked for are answered by the failure policy.

@@ -86,6 +86,10 @@ impl Lease {
     pub fn leave(&mut self, cost: f64, was_asked: bool) {
         let queue = if was_asked { &mut self.taking } else { &mut self.waiting };
         *queue = (*queue - cost).max(0.0);
+        if self.waiting <= 0.0 {
+            // Whoever waited was what made it urgent.
+            self.due_at = self.due_at.max(self.next_at);
+        }
     }
 
     /// Gives back units that a reply said were taken, for requests that did not wait for them or did not pass.

@@ -577,3 +577,22 @@ fn nodes_that_are_refused_together_do_not_come_back_together() {
     };
     assert!(next_at(0.99) > 1.2 * next_at(0.0));
 }
+
+#[test]
+fn once_nobody_waits_the_next_ask_is_no_sooner_than_the_last_reply_said() {
+    let mut world = World::of("1000/s burst 1000", Sharing::Leased);
+    world.use_up();
+    world.pass(20.0 * MS);
+    let mut lease = world.lease();
+    for _ in 0..10 {
+        assert_eq!(world.request(&mut lease), Look::Wait);
+    }
+    let ask = lease.build(&world.plan.view(world.at), 0.5).expect("ten wait");
+    assert_eq!(world.request(&mut lease), Look::Wait);
+    let reply = world.answer(&ask);
+    lease.apply(&world.plan.view(world.at), &ask, &reply, world.at.time, 0.5);
+    assert_eq!(lease.due_at(), world.at.time, "for the one who came later");
+    assert!(lease.next_at > world.at.time);
+    lease.leave(1.0, false);
+    assert_eq!(lease.due_at(), lease.next_at);
+}
