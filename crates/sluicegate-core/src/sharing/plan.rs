@@ -179,3 +179,93 @@ impl View<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "small numbers, exactly")]
+mod tests {
+    use super::*;
+    use crate::Limit;
+
+    fn plan(limit: &str, sharing: Sharing, cost_max: f64) -> Plan {
+        let limit: Limit = limit.parse().expect("a limit");
+        Plan {
+            terms: Terms::new(Kind::Bucket, &limit, 0.0),
+            sharing,
+            on_store_loss: OnStoreLoss::Local,
+            cost_max,
+            fanout: 0.0,
+        }
+    }
+
+    #[test]
+    fn auto_trusts_nodes_with_a_tenth_of_the_burst_and_with_no_cost_beyond_their_part_of_it() {
+        for (nodes, cost_max, mode) in [
+            (100.0, 1.0, Mode::Hybrid),
+            (101.0, 1.0, Mode::Leased),
+            (10.0, 10.0, Mode::Hybrid),
+            (10.0, 11.0, Mode::Leased),
+            (1.0, f64::INFINITY, Mode::Leased),
+        ] {
+            let plan = plan("100/s burst 1000", Sharing::Auto, cost_max);
+            assert_eq!(plan.mode(nodes), mode, "{nodes} nodes, costs up to {cost_max}");
+        }
+    }
+
+    #[test]
+    fn a_node_may_owe_one_unit_of_any_limit_and_nothing_outside_of_hybrid_mode() {
+        let at = |nodes: f64| Now {
+            time: 0.0,
+            round_trip: 1_000.0,
+            nodes,
+            is_down: false,
+            generation: 1,
+        };
+        for (nodes, allowance) in [(1.0, 100.0), (30.0, 3.0), (100.0, 1.0), (5_000.0, 1.0)] {
+            let hybrid = plan("100/s burst 1000", Sharing::Hybrid, 1.0);
+            assert_eq!(hybrid.view(at(nodes)).allowance, allowance);
+            let leased = plan("100/s burst 1000", Sharing::Leased, 1.0);
+            assert_eq!(leased.view(at(nodes)).allowance, 0.0);
+        }
+    }
+
+    #[test]
+    fn a_fanout_counts_where_fewer_nodes_live() {
+        let plan = Plan {
+            fanout: 8.0,
+            ..plan("100/s burst 1000", Sharing::Hybrid, 1.0)
+        };
+        assert_eq!(
+            [0.0, 1.0, 8.0, 20.0].map(|live| plan.nodes(live)),
+            [8.0, 8.0, 8.0, 20.0]
+        );
+    }
+
+    /// Regression: an honest debt of nodes that had gone was taken for damage, and forgotten.
+    #[test]
+    fn what_may_be_owed_does_not_shrink_with_the_fleet() {
+        let plan = plan("5/min", Sharing::Hybrid, 1.0);
+        let at = |nodes: f64| Now {
+            time: 0.0,
+            round_trip: 1_000.0,
+            nodes,
+            is_down: false,
+            generation: 1,
+        };
+        let owed = |nodes: f64| plan.view(at(nodes)).terms().overdraft;
+        assert_eq!(owed(1.0), owed(1_000.0));
+        assert!(owed(1.0) >= 1_000.0);
+    }
+
+    #[test]
+    fn leases_live_half_as_long_as_a_burst_takes_to_come_back_within_bounds() {
+        for (limit, ttl, period) in [
+            ("1000/s burst 100", 250_000.0, 25_000.0),
+            ("100/s burst 200", 1_000_000.0, 100_000.0),
+            ("1000/s burst 1", 250_000.0, 10_000.0),
+            ("5/h", 10_000_000.0, 100_000.0),
+        ] {
+            let plan = plan(limit, Sharing::Leased, 1.0);
+            assert_eq!((plan.terms.ttl, plan.period()), (ttl, period), "{limit}");
+        }
+    }
+}
