@@ -110,6 +110,8 @@ impl Fleet {
     ///
     /// With [`OnStoreLoss::Local`] nodes go on with their last shares, which make one limit together; of a key that was
     /// cold each has an N-th of the burst, and in `hybrid` one unit at least.
+    /// Of a key that was quiet until then, and is stormed on all nodes while the store is away, the shares of the few that asked last
+    /// come on top of the others' N-ths: up to twice the rate for as long as that lasts, which this number leaves out.
     pub fn outage(&self, on_store_loss: OnStoreLoss) -> Outage {
         match (self.held, on_store_loss) {
             // There is no store that it asks.

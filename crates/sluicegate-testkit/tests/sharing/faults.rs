@@ -1,7 +1,7 @@
 //! What is promised when things break.
 
 use sluicegate_core::sharing::{OnStoreLoss, Plan, Sharing};
-use sluicegate_testkit::fleet::{self, Ablation, Fault, Leases, Link, Load, Outcome, Setup, What};
+use sluicegate_testkit::fleet::{self, Ablation, Fault, Leases, Link, Load, Outcome, Phase, Setup, What};
 
 use super::common::{LARGE, MEDIUM, SEEDS, plan, play, setup};
 
@@ -99,6 +99,24 @@ fn ten_seconds_without_the_store_pass_at_about_the_limit_and_leave_no_lock_out()
             let after = rate_between(&setup, &outcome, 21.0, 24.0);
             assert!(after >= 0.95, "{limit} {sharing:?}: {after}");
             assert!(outcome.excess() <= 0.34 * setup.plan.terms.burst, "{limit} {sharing:?}");
+        }
+    }
+}
+
+/// Regression: each node of a quiet key remembered when it alone was asking, and all together admitted five times the limit.
+#[test]
+fn a_quiet_key_that_is_stormed_while_the_store_is_away_gets_less_than_twice_its_rate() {
+    for limit in [MEDIUM, "1000/s burst 1000"] {
+        for quiet in [0.003, 0.03, 0.3] {
+            for sharing in [Sharing::Leased, Sharing::Hybrid] {
+                let faults = [at(20.0, What::Stop), at(30.0, What::Start)];
+                let mut setup = half_a_minute(limit, sharing, 1.0, &faults);
+                let per_second = 1e6 * setup.plan.terms.rate();
+                setup.load.phases = vec![Phase::of(quiet * per_second, 20.0), Phase::of(10.0 * per_second, 12.0)];
+                let outcome = play(&setup, 1);
+                let during = rate_between(&setup, &outcome, 22.0, 30.0);
+                assert!(during < 2.0, "{limit} {sharing:?} after {quiet}: {during}");
+            }
         }
     }
 }

@@ -116,7 +116,12 @@ impl Lease {
     }
 
     pub(super) fn begin_outage(&self, view: &View<'_>) -> Outage {
-        let share = self.known.map_or(1.0 / view.nodes, |known| known.share);
+        // A word that is older than what demand is averaged over is as good as none: with it, each node of a quiet key would remember
+        // when it alone was asking, and all together would have many times the limit.
+        let known = self
+            .known
+            .filter(|known| view.at.time - known.at < view.plan.terms.theta);
+        let share = known.map_or(1.0 / view.nodes, |known| known.share);
         Outage::begin(view, share, self.estimate(view))
     }
 
