@@ -29,6 +29,8 @@ pub(crate) struct Link {
     scripts: Scripts,
     /// The store's clock less ours, in microseconds, as the bits of a number.
     offset: AtomicU64,
+    /// When that was seen, in nanoseconds of our clock.
+    offset_at: AtomicU64,
     silence: Silence,
     is_cut: AtomicBool,
     cut: Notify,
@@ -71,11 +73,12 @@ impl Link {
             identity: facts.identity,
             scripts,
             offset: AtomicU64::default(),
+            offset_at: AtomicU64::default(),
             silence: Silence::default(),
             is_cut: AtomicBool::default(),
             cut: Notify::new(),
         };
-        link.set_clock(seconds * 1e6 + micros - EPOCH_UNIX_US, sent_at, answered_at);
+        link.set_clock(seconds * 1e6 + micros - EPOCH_UNIX_US, answered_at);
         Ok((link, facts, answered_at.saturating_since(sent_at)))
     }
 
@@ -99,15 +102,27 @@ impl Link {
         self.cut.notified().await;
     }
 
-    /// Takes what the store's clock shows for what it showed halfway between the two.
-    fn set_clock(&self, shown: f64, sent_at: Timestamp, answered_at: Timestamp) {
-        let offset = shown - f64::midpoint(micros(sent_at), micros(answered_at));
+    /// Takes what the store's clock showed before it answered for what it shows now: it shows at least that, however long the answer took,
+    /// and whatever our clock did meanwhile.
+    fn set_clock(&self, shown: f64, answered_at: Timestamp) {
+        let offset = shown - micros(answered_at);
         self.offset.store(offset.to_bits(), Ordering::Relaxed);
+        self.offset_at.store(answered_at.as_nanos(), Ordering::Relaxed);
     }
 
     /// What the store's clock shows when ours shows `now`.
     fn store_time(&self, now: Timestamp) -> f64 {
         micros(now) + f64::from_bits(self.offset.load(Ordering::Relaxed))
+    }
+
+    /// The same, if it may be held against the store's clock: else zero, which claims nothing. A clock of ours that jumps is found out by the
+    /// next answer, and until then it would move the store's.
+    fn estimate(&self, now: Timestamp) -> f64 {
+        let seen_at = Timestamp::from_nanos(self.offset_at.load(Ordering::Relaxed));
+        if now.saturating_since(seen_at) > ESTIMATE_LASTS {
+            return 0.0;
+        }
+        self.store_time(now)
     }
 
     async fn run(&self, command: &Cmd, asking: bool) -> RedisResult<Value> {
@@ -131,12 +146,11 @@ impl Server {
         let clock = &self.inner.around.clock;
         let deadline = self.deadline();
         let sent_at = clock.now();
-        let estimate = link.store_time(sent_at);
         let header = Header {
             expected: exchange.expected,
             fresh: exchange.fresh,
-            deadline: estimate + deadline.as_secs_f64() * 1e6,
-            estimate,
+            deadline: link.store_time(sent_at) + deadline.as_secs_f64() * 1e6,
+            estimate: link.estimate(sent_at),
             prolong: exchange.prolong,
         };
         let mut command = redis::cmd("EVALSHA");
@@ -158,7 +172,7 @@ impl Server {
         let said = self.judge(link, said)?;
         let answered_at = clock.now();
         let (Said::Done { now, .. } | Said::Changed { now, .. } | Said::Late { now }) = &said;
-        link.set_clock(*now, sent_at, answered_at);
+        link.set_clock(*now, answered_at);
         self.inner.health.round_trip(answered_at.saturating_since(sent_at));
         self.inner.health.count(&said);
         Ok(said)
@@ -276,3 +290,7 @@ fn micros(at: Timestamp) -> f64 {
 
 /// Calls under way over one connection, each with up to 128 keys: at 0.4 ms each they fill the deadline. More would only wait.
 pub(crate) const CALLS_MAX: u32 = 128;
+
+/// For how long after an answer our clock is held against the store's. Keys in use are asked about ten times a second; and by no more
+/// than this does a clock of ours that jumps ahead move the store's.
+const ESTIMATE_LASTS: Duration = Duration::from_millis(250);
