@@ -19,7 +19,6 @@ pub mod mutation;
 pub mod policy;
 pub mod reader;
 pub mod snapshot;
-pub mod store;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -71,11 +70,6 @@ pub const TARGETS: &[Target] = &[
         name: "snapshot",
         run: snapshot::target,
         dictionary: snapshot::DICTIONARY,
-    },
-    Target {
-        name: "store",
-        run: store::target,
-        dictionary: store::DICTIONARY,
     },
 ];
 

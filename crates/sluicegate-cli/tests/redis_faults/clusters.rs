@@ -2,19 +2,14 @@
 
 use sluicegate_core::sharing::{Mode, OnStoreLoss};
 use sluicegate_redis::Addresses;
-use sluicegate_testkit::redis::{RedisCluster, RedisServer};
+use sluicegate_testkit::redis::{RedisCluster, RedisServer, Reply};
 
 use crate::world::{Fleet, Load, Mishaps, Shared, Tested, ms, ring};
 
 #[test]
 fn a_cluster_that_fails_over_under_load_loses_no_limit() -> Tested {
     let cluster = RedisCluster::start()?;
-    let seeds = cluster
-        .addresses()
-        .iter()
-        .map(|node| format!("redis://{node}"))
-        .collect();
-    let fleet = Fleet::start(5, LEASED, &Addresses::Cluster(seeds));
+    let fleet = Fleet::start(5, LEASED, &seeds(&cluster));
     let load = Load::new(2_000, 5).keys(20);
     fleet.run(&load, ms(1_000));
     let slot = cluster.slot_of(b"{00}")?;
@@ -24,6 +19,31 @@ fn a_cluster_that_fails_over_under_load_loses_no_limit() -> Tested {
     fleet.run_until_together(&load);
     fleet.run(&load, ms(1_000));
     fleet.assert_holds(Mishaps { outages: 0, lost: 30 });
+    Ok(())
+}
+
+#[test]
+fn slots_that_move_within_a_cluster_under_load_take_their_limits_along() -> Tested {
+    let cluster = RedisCluster::start()?;
+    let fleet = Fleet::start(5, LEASED, &seeds(&cluster));
+    let load = Load::new(2_000, 5).keys(20);
+    fleet.run(&load, ms(1_000));
+    for moved in 0..3 {
+        let masters: Vec<_> = cluster.servers().take(3).collect();
+        let (from, to) = (masters[moved % 3], masters[(moved + 1) % 3]);
+        let names = from.command(&["KEYS", "sg:*"])?;
+        let name = names.elements().get(moved).and_then(Reply::bytes).ok_or("a key")?;
+        let migration = cluster.begin_migration(cluster.slot_of(name)?, to)?;
+        // What has moved is asked for where it goes, and what has not where it was; of some calls half.
+        fleet.run(&load, ms(200));
+        migration.move_keys(1)?;
+        fleet.run(&load, ms(200));
+        migration.finish()?;
+        fleet.run(&load, ms(200));
+    }
+    fleet.run_until_together(&load);
+    fleet.run_until_accurate(&load);
+    fleet.assert_holds(Mishaps::default());
     Ok(())
 }
 
@@ -44,6 +64,12 @@ fn a_ring_that_loses_one_of_three_servers_keeps_the_limits_of_the_others_as_they
     fleet.run(&load, ms(1_000));
     fleet.assert_holds(Mishaps { outages: 0, lost: 30 });
     Ok(())
+}
+
+/// All of its nodes.
+fn seeds(cluster: &RedisCluster) -> Addresses {
+    let nodes = cluster.addresses();
+    Addresses::Cluster(nodes.iter().map(|node| format!("redis://{node}")).collect())
 }
 
 /// Twenty keys of it are asked for three times as much by the loads above.

@@ -13,7 +13,7 @@ fn a_node_that_stood_still_for_longer_than_its_leases_last_has_none_left() -> Te
     fleet.run(&all, ms(1_000));
     for _ in 0..2 {
         (3..6).for_each(|node| fleet.freeze(node));
-        fleet.run(&awake, ms(2_500));
+        fleet.run(&awake, ms(1_500));
         // What was held then is worth nothing, and is not given out again all at once.
         (3..6).for_each(|node| fleet.thaw(node));
         fleet.run(&all, ms(700));

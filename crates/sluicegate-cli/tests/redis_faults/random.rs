@@ -15,7 +15,7 @@ fn whatever_happens_in_whatever_order_no_window_has_more_than_its_bound() -> Tes
     Ok(())
 }
 
-/// Five seconds of faults, one or two at a time, then a calm.
+/// Ten faults, one or two at a time, then a calm.
 fn storm(seed: u64) -> Tested {
     const NODES: usize = 6;
     let mut chance = Chance::new(seed);
@@ -25,7 +25,7 @@ fn storm(seed: u64) -> Tested {
     let load = Load::new(1_800, NODES);
     fleet.run(&load, ms(500));
     let mut lost = 0;
-    for _ in 0..14 {
+    for _ in 0..10 {
         let calls = || Replies::to(&["EVALSHA"]).every(3);
         let mut awake = load.clone();
         match chance.below(12) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use sluicegate::policy::Policy;
-use sluicegate::{Clock as _, Decision, Limiter, Outcome, Request, Secret, Sharer, SystemClock};
+use sluicegate::{AnyClock, Clock as _, Decision, Limiter, Outcome, Request, Secret, Sharer, SystemClock};
 use sluicegate_redis::{Addresses, RedisStore, StoreConfig};
 use sluicegate_state::leases::SharingStatus;
 use sluicegate_testkit::history::{self, Answer, Expected, History, Report, Tally};
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::bound::{Mishaps, Shared};
+use super::clocks::{Clocks, Skew};
 use super::gate::{Gate, GatedStore};
 use super::{Load, PATIENCE, ms};
 
@@ -27,6 +28,8 @@ pub(crate) struct Fleet {
     nodes: Vec<Node>,
     limit: Shared,
     book: Arc<Book>,
+    /// The clocks of nodes that go by their own.
+    clocks: Clocks,
     /// Whoever waits does it here.
     runtime: Runtime,
     /// Ended after the nodes.
@@ -58,15 +61,19 @@ struct Book {
 impl Fleet {
     /// So many nodes that share `limit` at `addresses`; returns when each knows of all.
     pub(crate) fn start(nodes: usize, limit: Shared, addresses: &Addresses) -> Self {
-        let fleet = Self::start_apart(nodes, limit, addresses);
+        Self::start_by(&[], nodes, limit, addresses)
+    }
+
+    /// As [`Fleet::start`], where the first nodes go by clocks of their own.
+    pub(crate) fn start_by(skews: &[Skew], nodes: usize, limit: Shared, addresses: &Addresses) -> Self {
+        let fleet = Self::start_apart(skews, nodes, limit, addresses);
         fleet.until("all nodes know each other", |status| {
             status.lanes_up == status.lanes && status.nodes > f64::from(u32::try_from(nodes).unwrap_or(0)) - 0.5
         });
         fleet
     }
 
-    /// As [`Fleet::start`], and returns at once.
-    pub(crate) fn start_apart(nodes: usize, limit: Shared, addresses: &Addresses) -> Self {
+    fn start_apart(skews: &[Skew], nodes: usize, limit: Shared, addresses: &Addresses) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let connections = Connections::start();
         let book = Book {
@@ -75,12 +82,17 @@ impl Fleet {
             waited: AtomicU64::new(0),
             longest_ns: AtomicU64::new(0),
         };
-        let node = |number| Node::start(number, limit, addresses, &book.clock, &connections.runtime);
+        let clocks = Clocks::start(book.clock.clone(), skews);
+        let node = |number| {
+            let clock = clocks.of(number).unwrap_or_else(|| book.clock.clone().into());
+            Node::start(number, limit, addresses, &clock, &connections.runtime)
+        };
         Self {
             nodes: (0..nodes).map(node).collect(),
             limit,
             book: Arc::new(book),
             runtime,
+            clocks,
             _connections: connections,
         }
     }
@@ -182,21 +194,28 @@ impl Fleet {
         });
     }
 
-    /// Goes on with `load` until each key is admitted about its rate in one second: neither locked out nor let through.
+    /// Goes on with `load` until all keys together are admitted about their rate for half a second: neither locked out nor let through.
     #[track_caller]
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     pub(crate) fn run_until_accurate(&self, load: &Load) {
         let (_, rate) = self.limit.burst_and_rate();
-        let rate = rate * f64::from(load.keys);
+        let expected = rate * f64::from(load.keys) / 2.0;
         let mut seen = Vec::new();
-        for _ in 0..SECONDS_TRIED {
-            let admitted = self.run(load, ms(1_000)).allowed;
-            if (0.85..1.15).contains(&(admitted as f64 / rate)) {
+        for _ in 0..HALVES_TRIED {
+            let admitted = self.run(load, ms(500)).allowed;
+            if (0.85..1.15).contains(&(admitted as f64 / expected)) {
                 return;
             }
             seen.push(admitted);
         }
-        panic!("of {rate} a second were admitted {seen:?}");
+        panic!("of {expected} in half a second were admitted {seen:?}");
+    }
+
+    /// Goes on with `load` until something of it is let through.
+    #[track_caller]
+    pub(crate) fn run_until_admitted(&self, load: &Load) {
+        let is_shut = (0..SECONDS_TRIED).all(|_| self.run(load, ms(500)).allowed == 0);
+        assert!(!is_shut, "nothing is let through any more");
     }
 
     /// Goes on with `load`, a second at a time, until nothing of it is let through any more.
@@ -217,6 +236,11 @@ impl Fleet {
         &self.nodes[node].store
     }
 
+    /// The clocks of those nodes that go by their own.
+    pub(crate) const fn clocks(&self) -> &Clocks {
+        &self.clocks
+    }
+
     /// Stops a node, as `kill -STOP` does; the test sends it nothing until it goes on.
     pub(crate) fn freeze(&self, node: usize) {
         self.nodes[node].gate.close();
@@ -233,6 +257,11 @@ impl Fleet {
         node.gate.close();
         // Its thread stands still until the test is over.
         std::mem::forget(node.sharer.take());
+    }
+
+    /// Keys that the store was asked about, so far, by all nodes.
+    pub(crate) fn keys_asked(&self) -> u64 {
+        self.statuses().iter().map(|status| status.counts.keys).sum()
     }
 
     /// Requests that had to wait, so far.
@@ -268,7 +297,7 @@ impl Drop for Fleet {
 }
 
 impl Node {
-    fn start(number: usize, limit: Shared, addresses: &Addresses, clock: &SystemClock, runtime: &Handle) -> Self {
+    fn start(number: usize, limit: Shared, addresses: &Addresses, clock: &AnyClock, runtime: &Handle) -> Self {
         let text = format!(
             "version: 1\nstate: {{memory: 8MiB, secret_file: secret, share: {{redis: \"redis://127.0.0.1:1\"}}}}\nroutes:\n  - {{name: all, path: \"/{{*rest}}\", upstream: up}}\ngateway: {{listen: \"127.0.0.1:0\", upstreams: {{up: {{servers: \"127.0.0.1:1\"}}}}}}\nrules:\n{}",
             limit.rule()
@@ -276,7 +305,7 @@ impl Node {
         let (policy, _) = Policy::parse("policy.yaml", &text).expect("a good policy");
         let limiter = Limiter::new(&policy, &Secret::from_bytes([3; 32]), clock.clone()).expect("a limiter");
         let config = StoreConfig::new(addresses.clone(), number as u64 + 1);
-        let store = RedisStore::start(&config, clock.clone().into(), runtime.clone()).expect("addresses");
+        let store = RedisStore::start(&config, clock.clone(), runtime.clone()).expect("addresses");
         let gate = Arc::<Gate>::default();
         let gated = GatedStore::new(store.clone(), Arc::clone(&gate));
         let sharer = limiter.share(gated).expect("a thread");
@@ -354,5 +383,8 @@ fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// In how many seconds a limit has to be accurate again once: noise takes one or two, a lock-out all.
-const SECONDS_TRIED: usize = 8;
+/// In how many half seconds a limit has to be accurate again once: noise takes a few, a lock-out all.
+const HALVES_TRIED: usize = 20;
+
+/// In how many seconds keys are used up: they are asked for more often than they come back.
+const SECONDS_TRIED: usize = 20;

@@ -1,11 +1,13 @@
 //! Nodes that share limits, the load on them, and what they are held to.
 
 mod bound;
+mod clocks;
 mod fleet;
 mod gate;
 mod load;
 
 pub(crate) use bound::{Mishaps, Shared};
+pub(crate) use clocks::Skew;
 pub(crate) use fleet::{Fleet, ring};
 pub(crate) use load::Load;
 
