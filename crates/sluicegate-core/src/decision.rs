@@ -212,6 +212,10 @@ impl RuleState {
     }
 }
 
+#[expect(
+    clippy::missing_fields_in_debug,
+    reason = "two are shown as the spans they stand for"
+)]
 impl core::fmt::Debug for RuleState {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("RuleState")

@@ -1,8 +1,9 @@
 //! The table: buckets, the cells that their keys have, and the charging of several of them together.
 //!
 //! ```text
-//!  Charge ──► take ──► reach (which cell, own or overflow) ──► kept (what the algorithm makes of its state)
-//!                        │
+//!  Charge ──► take ──► way ──► reach (which cell, own or overflow) ──► kept (what the algorithm makes of its state)
+//!                       │                │
+//!                       └─► seen: a word, swapped where it was looked at
 //!         groups: two candidate groups a key       small: two words, one swap
 //!         slots: how cells age, whose they are     wide: four words, one lock each
 //!                                                  slab: the entries of sliding logs

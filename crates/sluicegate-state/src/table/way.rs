@@ -81,34 +81,30 @@ impl<'s, 'r> Way<'s, 'r> {
         }
         // A key without a cell is one never seen.
         let before = seen.map_or(0, |seen| seen.state);
-        match meter {
-            WordMeter::TokenBucket(bucket) => {
-                let verdict = bucket.decide(tat(before), bucket.tick(self.now), charge.cost);
-                self.steps.push(Step {
-                    seen,
-                    written: verdict.tat().as_u64(),
-                    ..Step::unseen(Stage::Open, before, self.now)
-                });
-                self.report
-                    .push(RuleState::of_bucket(charge.rule, charge.mode, bucket, &verdict));
-                verdict.passes()
-            }
-            _ => {
-                let ruling = meter.decide(before, self.now, charge.cost);
-                let queues = charge.queues();
-                self.steps.push(Step {
-                    // A place in a queue depends on the other charges' waits.
-                    seen: if queues { None } else { seen },
-                    delay: ruling.answer.delay,
-                    written: ruling.state,
-                    ..Step::unseen(if queues { Stage::Queue } else { Stage::Open }, before, self.now)
-                });
-                self.delay = self.delay.max(ruling.answer.delay);
-                self.report
-                    .push(RuleState::new(charge.rule, charge.mode, &ruling.answer));
-                ruling.answer.passes()
-            }
+        if let WordMeter::TokenBucket(bucket) = meter {
+            let verdict = bucket.decide(tat(before), bucket.tick(self.now), charge.cost);
+            self.steps.push(Step {
+                seen,
+                written: verdict.tat().as_u64(),
+                ..Step::unseen(Stage::Open, before, self.now)
+            });
+            self.report
+                .push(RuleState::of_bucket(charge.rule, charge.mode, bucket, &verdict));
+            return verdict.passes();
         }
+        let ruling = meter.decide(before, self.now, charge.cost);
+        let queues = charge.queues();
+        self.steps.push(Step {
+            // A place in a queue depends on the other charges' waits.
+            seen: if queues { None } else { seen },
+            delay: ruling.answer.delay,
+            written: ruling.state,
+            ..Step::unseen(if queues { Stage::Queue } else { Stage::Open }, before, self.now)
+        });
+        self.delay = self.delay.max(ruling.answer.delay);
+        self.report
+            .push(RuleState::new(charge.rule, charge.mode, &ruling.answer));
+        ruling.answer.passes()
     }
 
     fn look_by_any(&mut self, charge: &'s Charge<'s>) -> bool {

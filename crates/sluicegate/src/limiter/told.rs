@@ -36,7 +36,7 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// How many are kept: a response that is still to begin after seven reloads goes without its fields.
+    /// How many are kept: a door that tells only after seven reloads tells nothing.
     const MAX: usize = 8;
 
     pub(super) fn add(&mut self, told: Arc<Told>) {
