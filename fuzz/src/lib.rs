@@ -19,6 +19,7 @@ pub mod mutation;
 pub mod policy;
 pub mod reader;
 pub mod snapshot;
+pub mod store;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -70,6 +71,11 @@ pub const TARGETS: &[Target] = &[
         name: "snapshot",
         run: snapshot::target,
         dictionary: snapshot::DICTIONARY,
+    },
+    Target {
+        name: "store",
+        run: store::target,
+        dictionary: store::DICTIONARY,
     },
 ];
 

@@ -76,6 +76,11 @@ fn any_bytes_are_a_snapshot_that_reads_alike_once_written_again_or_are_refused()
     check("snapshot")
 }
 
+#[test]
+fn any_bytes_are_an_answer_of_the_store_in_numbers_that_can_be_or_none() -> io::Result<()> {
+    check("store")
+}
+
 /// A target that is only in the list would be built and never run.
 #[test]
 fn every_target_has_a_test_here_and_a_binary() {

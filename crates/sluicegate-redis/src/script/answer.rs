@@ -103,17 +103,7 @@ impl Bytes<'_> {
             }
             .reply(terms, ask, now, &outcome),
         };
-        let computed = [
-            reply.valid_for,
-            reply.available,
-            reply.ready_after,
-            reply.rate,
-            reply.share,
-        ];
-        computed
-            .iter()
-            .all(|number| number.is_finite())
-            .then_some(Answer::Units(reply))
+        reply.is_sane().then_some(Answer::Units(reply))
     }
 
     fn permits(&mut self, ask: &permits::Ask, damaged: bool) -> Option<Answer> {

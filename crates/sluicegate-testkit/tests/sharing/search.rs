@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sluicegate_core::Limit;
-use sluicegate_core::sharing::{Kind, OnStoreLoss, Plan, Sharing, Terms};
+use sluicegate_core::sharing::{Kind, OMEGA, OnStoreLoss, Plan, Sharing, Terms, WAIT_US};
 use sluicegate_testkit::fleet::{
     self, Ablation, Chance, Fault, Keys, Leases, Link, Load, Outcome, Phase, Place, Rhythm, Setup, What,
 };
@@ -140,16 +140,15 @@ fn any_faults(chance: &mut Chance, nodes: u32, lasts: f64) -> Vec<Fault> {
     }
 }
 
-/// By how much it went beyond the bound, with what rounding and waiting allow: a unit, and what comes back within a round trip.
+/// By how much it went beyond the bound, with what rounding and waiting allow: a unit, and what comes back while a request may wait.
 fn beyond_the_bound(setup: &Setup, seed: u64) -> f64 {
     let mut leases = Leases::new(setup, seed);
     let outcome = fleet::run(setup, &mut leases, seed);
     match setup.plan.terms.kind {
         Kind::Bucket => beyond(setup, &outcome),
         Kind::SlidingWindow | Kind::FixedWindow => {
-            let nodes = setup.plan.nodes(f64::from(setup.nodes));
             let allowances = match setup.plan.sharing {
-                Sharing::Hybrid => nodes * setup.plan.allowance(nodes),
+                Sharing::Hybrid => allowances(setup),
                 _ => 0.0,
             };
             outcome.excess() - allowances - leases.crossed() - 0.01
@@ -157,13 +156,22 @@ fn beyond_the_bound(setup: &Setup, seed: u64) -> f64 {
     }
 }
 
-fn beyond(setup: &Setup, outcome: &Outcome) -> f64 {
+/// What all nodes may owe. Once some have died the others may owe more each, and what those owed may still be missing.
+fn allowances(setup: &Setup) -> f64 {
     let nodes = setup.plan.nodes(f64::from(setup.nodes));
-    if setup.plan.sharing == Sharing::Hybrid {
-        return outcome.lenient_excess() - nodes * setup.plan.allowance(nodes) - 1.0;
+    let is_death = |fault: &Fault| matches!(fault.what, What::Kill(_));
+    if setup.faults.iter().any(is_death) {
+        nodes.max(OMEGA * setup.plan.terms.burst)
+    } else {
+        nodes * setup.plan.allowance(nodes)
     }
-    let longest = setup.link.round_trip.1.min(setup.link.timeout) + 1_000.0;
-    outcome.excess() - longest * setup.plan.terms.rate() - 1.0
+}
+
+fn beyond(setup: &Setup, outcome: &Outcome) -> f64 {
+    if setup.plan.sharing == Sharing::Hybrid {
+        return outcome.lenient_excess() - allowances(setup) - 1.0;
+    }
+    outcome.excess() - WAIT_US * setup.plan.terms.rate() - 1.0
 }
 
 proptest! {
