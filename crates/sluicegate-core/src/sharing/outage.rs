@@ -68,9 +68,16 @@ impl Outage {
         self.level_at = view.at.time;
     }
 
-    /// Undoes it.
+    /// Undoes it, but for what has come back meanwhile by itself: beyond the most that can gather nothing does.
     pub(super) fn unspend(&mut self, view: &View<'_>, cost: f64) {
-        self.spend(view, -cost);
+        let level = self.level(view);
+        self.level = (level + cost).min(self.most(view).max(level));
+        self.level_at = view.at.time;
+    }
+
+    /// Whether nothing is owed, and the share is as full as one that begins.
+    pub(super) fn is_whole(&self, view: &View<'_>) -> bool {
+        self.would_be(view) >= view.plan.terms.burst && self.residual(view) <= 0.0
     }
 
     /// What is owed to the store, and is told now.
@@ -85,8 +92,12 @@ impl Outage {
     }
 
     fn residual(&self, view: &View<'_>) -> f64 {
+        (self.share * self.would_be(view) - self.level(view)).max(0.0)
+    }
+
+    /// What would be left in the store by now if nobody had asked for any.
+    fn would_be(&self, view: &View<'_>) -> f64 {
         let terms = &view.plan.terms;
-        let would_be = (self.available + terms.rate() * (view.at.time - self.since).max(0.0)).min(terms.burst);
-        (self.share * would_be - self.level(view)).max(0.0)
+        (self.available + terms.rate() * (view.at.time - self.since).max(0.0)).min(terms.burst)
     }
 }

@@ -36,6 +36,11 @@ impl Pacing {
         may_call
     }
 
+    /// Gives back a call that [`Pacing::take`] allowed and that was not made.
+    pub fn give_back(&mut self) {
+        self.level = (self.level + 1.0).min(BURST);
+    }
+
     /// When a call may be made, in microseconds of the node's clock; not after the last [`Pacing::take`] if one may be made now.
     pub fn ready_at(&self, calls_per_second: f64, nodes: f64) -> f64 {
         self.at + ((1.0 - self.level) / own_rate(calls_per_second, nodes)).max(0.0)
@@ -66,6 +71,16 @@ mod tests {
             .filter(|now| pacing.take(10_000.0 + f64::from(*now), FLEET, 100.0))
             .count();
         assert!((199..=203).contains(&in_a_second), "{in_a_second}");
+    }
+
+    #[test]
+    fn a_call_that_was_not_made_may_be_made_later() {
+        let mut pacing = Pacing::new(0.0);
+        for _ in 0..100 {
+            assert!(pacing.take(0.0, FLEET, 100.0));
+            pacing.give_back();
+        }
+        assert_eq!((0..10).filter(|_| pacing.take(0.0, FLEET, 100.0)).count(), 4);
     }
 
     #[test]

@@ -137,6 +137,11 @@ impl PermitLease {
         self.due_by(view.at.time.max(self.next_at));
     }
 
+    /// Whether an ask is under way.
+    pub const fn in_flight(&self) -> bool {
+        self.in_flight
+    }
+
     /// Permits that are given out.
     pub const fn in_use(&self) -> f64 {
         self.in_use

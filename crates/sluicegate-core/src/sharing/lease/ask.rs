@@ -99,6 +99,7 @@ impl Lease {
         self.demand_since = 0.0;
         self.synced_at = now;
         self.asked_generation = view.at.generation;
+        self.asks = self.asks.wrapping_add(1);
         self.in_flight = true;
         Some(ask)
     }

@@ -62,6 +62,8 @@ pub struct Lease {
     /// Which data of the store `known` is of, and that of the ask under way.
     generation: u64,
     asked_generation: u64,
+    /// Asks made so far, round and round.
+    asks: u32,
 }
 
 /// Units of one lease epoch.
@@ -118,6 +120,7 @@ impl Lease {
             outage: None,
             generation: 0,
             asked_generation: 0,
+            asks: 0,
         }
     }
 
@@ -157,7 +160,9 @@ impl Lease {
     pub fn is_idle(&self, view: &View<'_>) -> bool {
         let now = view.at.time;
         let is_whole = self.known.is_none() || self.estimate(view) >= view.plan.terms.burst;
-        let nothing_open = !self.in_flight && self.waiting == 0.0 && self.refund == 0.0 && self.outage.is_none();
+        // A share that is whole again owes nothing, and would begin as full.
+        let owes_nothing = self.outage.is_none_or(|outage| outage.is_whole(view));
+        let nothing_open = !self.in_flight && self.waiting == 0.0 && self.refund(view) == 0.0 && owes_nothing;
         nothing_open
             && is_whole
             && self.held(now) == 0.0

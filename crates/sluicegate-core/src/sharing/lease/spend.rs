@@ -11,6 +11,9 @@ pub struct Spent {
     look: Look,
     epochs: [f64; 2],
     units: [f64; 2],
+    at: f64,
+    /// The asks that were made before.
+    asks: u32,
 }
 
 impl Lease {
@@ -21,6 +24,8 @@ impl Lease {
             look,
             epochs: [0.0; 2],
             units: [0.0; 2],
+            at: now,
+            asks: self.asks,
         };
         match look {
             Look::Lease => {
@@ -53,10 +58,17 @@ impl Lease {
     /// Undoes what was spent for a request that then did not pass.
     pub fn unspend(&mut self, view: &View<'_>, spent: &Spent, cost: f64) {
         match spent.look {
+            Look::Lease | Look::Allowance if spent.asks != self.asks => {
+                // The store was told, and what has come back since by itself must not come back twice. Nothing of a window does.
+                if view.plan.terms.kind == Kind::Bucket {
+                    let refilled = (view.at.time - spent.at).max(0.0) * view.plan.terms.rate();
+                    self.return_taken(view, (cost - refilled).max(0.0));
+                }
+            }
             Look::Lease => {
                 for (epoch, units) in spent.epochs.iter().zip(spent.units) {
                     for held in &mut self.held {
-                        // Reported as spent already, or of a lease that is gone: then it stays spent.
+                        // Of a lease that is gone, it stays spent.
                         if is_same(held.epoch, *epoch) && held.spent >= units {
                             held.spent -= units;
                             held.units += units;
@@ -65,7 +77,6 @@ impl Lease {
                     }
                 }
             }
-            // Being reported already, it stays charged.
             Look::Allowance => self.unpaid = (self.unpaid - cost).max(0.0),
             Look::Share => {
                 if let Some(outage) = &mut self.outage {
