@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 use sluicegate::policy::Policy;
 use sluicegate::{Decision, Limiter, Outcome, Request, Secret, ShareError, Sharer, Sharing, SystemClock};
-use sluicegate_state::store::MemoryStore;
+use sluicegate_state::store::{Call, Exchanged, Heartbeat, Lane, MemoryStore, Presence, Store, StoreError};
 
 /// A limiter that shares what `rules` say, as a list under `rules:`.
 fn limiter(rules: &str) -> Limiter {
@@ -211,14 +212,22 @@ fn a_request_gives_its_permit_back_when_its_response_has_ended() {
 
 #[test]
 fn a_program_asks_a_shared_rule_and_waits_only_if_it_says_so() {
-    let fleet = fleet(2, "  - {name: mails, key: program, limit: 4/h, sharing: leased}\n");
-    let sent = fleet
-        .iter()
-        .cycle()
-        .take(12)
-        .filter(|(limiter, _)| wait(limiter.check_waiting("mails", "ann", 1)).expect("a rule").passes())
-        .count();
-    assert_eq!(sent, 4);
+    let fleet = fleet(
+        2,
+        "  - {name: mails, key: program, limit: 4/h, sharing: leased, on_store_loss: closed}\n",
+    );
+    let mut nodes = fleet.iter().cycle();
+    let mut sends = || {
+        let (limiter, _) = nodes.next().expect("round and round");
+        wait(limiter.check_waiting("mails", "ann", 1)).expect("a rule").passes()
+    };
+    let mut sent = 0;
+    // A slow machine answers some too late, which costs nothing.
+    until(|| {
+        sent += u32::from(sends());
+        sent == 4
+    });
+    assert_eq!((0..12).filter(|_| sends()).count(), 0);
     // A check that cannot wait is refused at first, and has what it asked for fetched.
     let (limiter, _) = &fleet[0];
     assert!(!limiter.check("mails", "bob").expect("a rule").passes());
@@ -267,4 +276,182 @@ fn a_limiter_that_shares_nothing_says_so() {
     let limiter = Limiter::builder().limit("mails", "1/h").build().expect("a limiter");
     let refused = limiter.share(MemoryStore::ticking());
     assert!(matches!(refused, Err(ShareError::NotShared)));
+}
+
+/// A store in memory that can be away, break off, and panic.
+#[derive(Clone, Debug)]
+struct Frail {
+    inner: MemoryStore,
+    fault: Arc<AtomicU8>,
+}
+
+const WELL: u8 = 0;
+const AWAY: u8 = 1;
+const SILENT: u8 = 2;
+const PANICS: u8 = 3;
+
+impl Frail {
+    fn new() -> Self {
+        Self {
+            inner: MemoryStore::ticking(),
+            fault: Arc::new(AtomicU8::new(WELL)),
+        }
+    }
+
+    fn set(&self, fault: u8) {
+        self.fault.store(fault, Ordering::SeqCst);
+    }
+}
+
+impl Store for Frail {
+    fn lanes(&self) -> u16 {
+        self.inner.lanes()
+    }
+
+    fn lane(&self, shard: u8) -> Lane {
+        self.inner.lane(shard)
+    }
+
+    async fn exchange(&self, call: Call<'_>) -> Result<Exchanged, StoreError> {
+        match self.fault.load(Ordering::SeqCst) {
+            AWAY => Err(StoreError::NotSent(None)),
+            SILENT => std::future::pending().await,
+            PANICS => std::panic::resume_unwind(Box::new("a defect of the store's")),
+            _ => self.inner.exchange(call).await,
+        }
+    }
+
+    async fn heartbeat(&self, presence: Presence) -> Result<Heartbeat, StoreError> {
+        self.inner.heartbeat(presence).await
+    }
+}
+
+fn in_step(limiter: &Limiter) -> bool {
+    limiter.sharing().is_some_and(|sharing| sharing.lanes_up == 1)
+}
+
+/// What was due kept the driver awake, so that nothing else on its thread ran: no probe was ever made, and the store never came back.
+#[test]
+fn a_store_that_was_away_under_traffic_is_found_again() {
+    let store = Frail::new();
+    let limiter = limiter("  - {name: hybrid, key: ip, limit: 100/s burst 200, sharing: hybrid}\n");
+    let _sharer = limiter.share(store.clone()).expect("a thread");
+    until(|| in_step(&limiter));
+    store.set(AWAY);
+    until(|| {
+        let _ = decide(&limiter, "/");
+        limiter
+            .sharing()
+            .is_some_and(|sharing| sharing.lanes_up == 0 && sharing.keys_alone == 1)
+    });
+    store.set(WELL);
+    until(|| {
+        let _ = decide(&limiter, "/");
+        limiter
+            .sharing()
+            .is_some_and(|sharing| sharing.lanes_up == 1 && sharing.keys_alone == 0)
+    });
+}
+
+/// The same where as many calls were under way as may be.
+#[test]
+fn more_that_is_due_than_may_be_asked_for_keeps_no_answer_from_coming() {
+    let fleet = fleet(1, "  - {name: many, key: program, limit: 5/h, sharing: leased}\n");
+    let (limiter, _sharer) = &fleet[0];
+    let mut waiting: Vec<_> = (0..2_000)
+        .map(|key| Box::pin(limiter.check_waiting("many", key.to_string(), 1)))
+        .collect();
+    let begin = &mut Context::from_waker(Waker::noop());
+    for one in &mut waiting {
+        let _ = one.as_mut().poll(begin);
+    }
+    until(|| {
+        let counts = limiter.sharing().expect("it shares").counts;
+        counts.keys + counts.late >= 2_000
+    });
+}
+
+#[test]
+fn who_waits_when_sharing_ends_is_answered_and_nobody_waits_after() {
+    for fault in [WELL, SILENT, PANICS] {
+        let store = Frail::new();
+        let limiter = limiter("  - {name: login, key: ip, limit: 5/h, sharing: leased, on_store_loss: closed}\n");
+        let sharer = limiter.share(store.clone()).expect("a thread");
+        assert!(matches!(limiter.share(store.clone()), Err(ShareError::SharedAlready)));
+        until(|| in_step(&limiter));
+        store.set(fault);
+        let ended = thread::scope(|scope| {
+            let asking = scope.spawn(|| (0..20).filter(|_| decide(&limiter, "/").passes()).count());
+            drop(sharer);
+            asking.join().expect("no panic")
+        });
+        assert!(ended <= 5);
+        assert_eq!(limiter.sharing().map(|sharing| sharing.lanes_up), Some(0));
+        assert!(!decide(&limiter, "/").passes(), "closed while there is no store");
+        // And it may be shared anew.
+        store.set(WELL);
+        let _sharer = limiter.share(store).expect("a thread");
+        until(|| in_step(&limiter));
+    }
+}
+
+#[test]
+fn a_call_that_panicked_counts_as_lost_and_its_keys_go_on() {
+    let store = Frail::new();
+    let limiter = limiter("  - {name: login, key: ip, limit: 50/h, sharing: exact, on_store_loss: closed}\n");
+    let _sharer = limiter.share(store.clone()).expect("a thread");
+    until(|| in_step(&limiter));
+    store.set(PANICS);
+    assert!(!decide(&limiter, "/").passes());
+    store.set(WELL);
+    until(|| in_step(&limiter));
+    until(|| decide(&limiter, "/").passes());
+}
+
+#[test]
+fn a_decision_by_a_limit_that_nodes_hold_together_allocates_nothing() {
+    let fleet = fleet(1, "  - {name: hybrid, key: ip, limit: 1000000/s, sharing: hybrid}\n");
+    let (limiter, _sharer) = &fleet[0];
+    let headers = HeaderMap::new();
+    let request = Request {
+        method: &Method::GET,
+        host: "api.example",
+        path: "/",
+        peer: Some([192, 0, 2, 1].into()),
+        headers: &headers,
+    };
+    // The key has an entry, and its driver is awake or not, as it comes.
+    for _ in 0..1_000 {
+        assert!(
+            limiter
+                .decide(&request)
+                .decided()
+                .is_some_and(|decision| decision.passes())
+        );
+    }
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..10_000 {
+            assert!(
+                limiter
+                    .decide(&request)
+                    .decided()
+                    .is_some_and(|decision| decision.passes())
+            );
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn a_refused_guess_is_charged_on_all_nodes_whichever_rule_refuses() {
+    let rules = "  - {name: guesses, routes: [body], key: ip, limit: 3/h, sharing: exact, charge_refused: true, on_store_loss: closed}\n  - {name: own, routes: [body], key: ip, limit: 1/h, sharing: local}\n";
+    let fleet = fleet(2, rules);
+    let (first, second) = (&fleet[0].0, &fleet[1].0);
+    let _ = decide(first, "/body");
+    for _ in 0..2 {
+        assert!(!decide(first, "/body").passes(), "by its own rule");
+    }
+    // Three guesses were made, and no node allows a fourth; the last is told of within a few milliseconds.
+    until(|| first.sharing().is_some_and(|sharing| sharing.counts.keys >= 3));
+    assert!(!decide(second, "/body").passes());
 }

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use super::Leases;
 use super::wheel::{NEVER, TICK_US};
+use super::{LaneSet, Leases};
 use crate::atomics::{AtomicU64, Mutex, Ordering, lock};
 
 /// Wakes the driver when something is due before what it sleeps for.
@@ -23,8 +23,9 @@ impl Alarm {
         }
     }
 
-    /// Something is due at `tick`.
-    pub(super) fn set(&self, tick: u64) {
+    /// Something is due. Not to be called under a lock.
+    pub(super) fn ring(&self, ring: Ring) {
+        let Some(tick) = ring.0 else { return };
         // SeqCst, with the driver's: it says until when it sleeps and then looks once more at what is due, while whoever gets here has
         // said what is due and then looks until when it sleeps. One of the two sees the other.
         if tick < self.sleeps_until.load(Ordering::SeqCst) && self.sleeps_until.swap(0, Ordering::SeqCst) != 0 {
@@ -36,34 +37,50 @@ impl Alarm {
     }
 }
 
+/// By when something has come to be due that the driver may not know of.
+#[derive(Clone, Copy)]
+#[must_use]
+pub(super) struct Ring(pub(super) Option<u64>);
+
 /// Ends when something is due earlier than `until` said. Made by [`Leases::due_before`].
 #[must_use]
 pub struct Due<'l> {
     leases: &'l Leases,
     until: u64,
+    except: LaneSet,
 }
 
 impl Leases {
-    /// When the next entry is due, in microseconds of the node's clock; infinite if none is.
-    pub fn next_due(&self) -> f64 {
-        let first = self.stripes.iter().map(|slot| slot.due.load(Ordering::SeqCst)).min();
+    /// When the next entry of a lane that is not among `except` is due, in microseconds of the node's clock; infinite if none is.
+    pub fn next_due(&self, except: &LaneSet) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "ticks stay far below 2⁵³")]
-        match first {
+        match self.dues(except).min() {
             None | Some(NEVER) => f64::INFINITY,
             Some(tick) => tick as f64 * TICK_US,
         }
     }
 
-    /// A future that ends once something is due earlier than `time`, in microseconds of the node's clock: what a driver sleeps by,
-    /// beside a timer for `time` itself. One driver sleeps at a time.
-    pub const fn due_before(&self, time: f64) -> Due<'_> {
+    fn dues(&self, except: &LaneSet) -> impl Iterator<Item = u64> {
+        let stripes = (0..=u8::MAX).zip(&self.stripes);
+        let asked = stripes.filter(|(shard, _)| except.is_empty() || !except.has(self.surroundings.lane(*shard)));
+        asked.map(|(_, slot)| slot.due.load(Ordering::SeqCst))
+    }
+
+    /// A future that ends once something of a lane that is not among `except` is due earlier than `time`, in microseconds of the node's
+    /// clock: what a driver sleeps by, beside a timer for `time` itself. `except` are the lanes that may not be asked before then: what
+    /// is due there is due already, and must not keep the driver awake. One driver sleeps at a time.
+    pub const fn due_before(&self, time: f64, except: LaneSet) -> Due<'_> {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "an infinite time saturates, which is never"
         )]
         let until = (time / TICK_US) as u64;
-        Due { leases: self, until }
+        Due {
+            leases: self,
+            until,
+            except,
+        }
     }
 }
 
@@ -74,12 +91,7 @@ impl Future for Due<'_> {
         let alarm = &self.leases.alarm;
         *lock(&alarm.waker) = Some(cx.waker().clone());
         alarm.sleeps_until.store(self.until.max(1), Ordering::SeqCst);
-        let is_due = self
-            .leases
-            .stripes
-            .iter()
-            .any(|slot| slot.due.load(Ordering::SeqCst) < self.until);
-        if is_due {
+        if self.leases.dues(&self.except).any(|due| due < self.until) {
             alarm.sleeps_until.store(0, Ordering::SeqCst);
             return Poll::Ready(());
         }

@@ -1,13 +1,14 @@
 //! The driver's side: what is due goes out in calls, and what comes back goes to its entries and to whoever waits.
 
+use std::task::Waker;
+
 use sluicegate_core::Timestamp;
 use sluicegate_core::sharing::Look;
 
 use super::entries::{Entry, Stripe};
-use super::side::{Side, Sight, What};
+use super::side::{Applied, Side, Sight, What};
 use super::status::count;
-use super::take::whole;
-use super::waiting::{Answered, Promise};
+use super::waiting::{Answered, NobodyWaits, Owed, Promise, Woken};
 use super::wheel::{NONE, tick};
 use super::{LANES_MAX, Leases, micros};
 use crate::atomics::Ordering;
@@ -126,7 +127,7 @@ impl Leases {
                     stripe.ask_for_waiters(place);
                 }
             }
-            stripe.plan(place);
+            let _ = stripe.plan(place, time);
         }
     }
 
@@ -146,32 +147,37 @@ impl Leases {
         for (index, (item, place)) in batch.items.iter().zip(&batch.places).enumerate() {
             let shard = item.key.shard;
             let mut stripe = self.stripe(shard);
-            let stripe = &mut *stripe;
             let entry = stripe.entries.at(*place);
             let Some(limit) = entry.bucket.limit_of(entry.overflow).copied() else {
                 continue;
             };
             let sight = self.sight(&limit, shard, time);
-            match ended {
-                Ended::Answered(answers) => {
-                    let Some(answer) = answers.get(index) else {
-                        stripe.lose(*place, &sight);
-                        continue;
-                    };
-                    count(&counters.damaged, usize::from(answer.is_of_damage()));
-                    let chance = stripe.chance();
-                    let side = &mut stripe.entries.at(*place).side;
-                    let taken = side.apply(&sight, &item.question, answer, batch.sent_at, chance);
-                    stripe.serve(*place, &sight, taken);
+            let woken = match ended {
+                Ended::Answered(answers) => match answers.get(index) {
+                    Some(answer) => {
+                        count(&counters.damaged, usize::from(answer.is_of_damage()));
+                        let chance = stripe.chance();
+                        let side = &mut stripe.entries.at(*place).side;
+                        let applied = side.apply(&sight, &item.question, answer, batch.sent_at, chance);
+                        stripe.serve(*place, &sight, applied)
+                    }
+                    None => stripe.lose(*place, &sight),
+                },
+                Ended::Undone => {
+                    stripe.say_again(*place, &sight, &item.question);
+                    Woken::default()
                 }
-                Ended::Undone => stripe.say_again(*place, &sight, &item.question),
                 Ended::Changed => {
                     stripe.say_again(*place, &sight, &item.question);
                     stripe.entries.at(*place).side.wake(time);
+                    Woken::default()
                 }
                 Ended::Unknown => stripe.lose(*place, &sight),
-            }
-            self.replan(stripe, shard, *place);
+            };
+            let ring = self.replan(&mut stripe, shard, *place, time);
+            drop(stripe);
+            self.alarm.ring(ring);
+            woken.wake();
         }
         batch.items.clear();
         batch.places.clear();
@@ -182,23 +188,65 @@ impl Leases {
     pub fn expire(&self, now: Timestamp) {
         let time = micros(now);
         for shard in 0..=u8::MAX {
-            if self.due(shard) > tick(time) {
-                continue;
+            if self.due(shard) <= tick(time) {
+                self.answer_late(shard, time, time);
             }
+        }
+    }
+
+    /// A lane does not answer any more: all who wait for it are answered by the failure policy.
+    pub fn dismiss(&self, lane: Lane, now: Timestamp) {
+        let time = micros(now);
+        for shard in 0..=u8::MAX {
+            if self.surroundings.lane(shard) == lane {
+                self.answer_late(shard, f64::INFINITY, time);
+            }
+        }
+    }
+
+    /// Nobody speaks with the store any more, or nobody knows what became of the calls under way: no lane answers, and nobody waits for one.
+    pub fn part(&self, now: Timestamp) {
+        // First, so that whoever finds a stripe that was seen to already knows that there is no use in waiting.
+        for lane in (0u16..).map(Lane).take(LANES_MAX) {
+            let _ = self.surroundings.lost(lane);
+        }
+        let time = micros(now);
+        for shard in 0..=u8::MAX {
+            self.answer_late(shard, f64::INFINITY, time);
             let mut stripe = self.stripe(shard);
-            while let Some(late) = stripe.pop_late(time) {
-                count(&self.counters.late, 1);
-                let entry = stripe.entries.at(late.place);
+            for place in 0..stripe.entries.count() {
+                let entry = stripe.entries.at(place);
                 let Some(limit) = entry.bucket.limit_of(entry.overflow).copied() else {
                     continue;
                 };
-                let sight = self.sight(&limit, shard, time);
-                entry.side.leave(late.cost, late.was_asked);
-                entry.answer(late.promise, &sight, &sight.after_silence(), late.cost);
-                stripe.plan(late.place);
+                if entry.side.in_flight() {
+                    entry.side.lost(&self.sight(&limit, shard, time));
+                }
+                let _ = stripe.plan(place, time);
             }
             self.look_again(shard, &stripe);
         }
+    }
+
+    /// Answers those of a stripe whose deadline is not after `latest`.
+    fn answer_late(&self, shard: u8, latest: f64, time: f64) {
+        let mut woken = Woken::default();
+        let mut stripe = self.stripe(shard);
+        while let Some(late) = stripe.pop_late(latest) {
+            let entry = stripe.entries.at(late.place);
+            entry.side.leave(late.cost, late.was_asked);
+            if let Owed::Promise(promise) = late.owed
+                && let Some(limit) = entry.bucket.limit_of(entry.overflow).copied()
+            {
+                count(&self.counters.late, 1);
+                let sight = self.sight(&limit, shard, time);
+                woken.add(entry.answer(promise, &sight, &sight.after_silence(), late.cost));
+            }
+            let _ = stripe.plan(late.place, time);
+        }
+        self.look_again(shard, &stripe);
+        drop(stripe);
+        woken.wake();
     }
 
     /// The lanes in which something is due.
@@ -238,16 +286,16 @@ impl Leases {
     /// the same in the same moment.
     pub fn wake(&self, lane: Lane, now: Timestamp) {
         let time = micros(now);
-        self.rouse(lane, |side, chance| side.wake(time + chance * WAKE_WITHIN_US));
+        self.rouse(lane, time, |side, chance| side.wake(time + chance * WAKE_WITHIN_US));
     }
 
     /// This node leaves: what it holds in a lane goes back with the next calls.
     pub fn retire(&self, lane: Lane, now: Timestamp) {
         let time = micros(now);
-        self.rouse(lane, |side, _| side.retire(time));
+        self.rouse(lane, time, |side, _| side.retire(time));
     }
 
-    fn rouse(&self, lane: Lane, mut rouse: impl FnMut(&mut Side, f64)) {
+    fn rouse(&self, lane: Lane, time: f64, mut rouse: impl FnMut(&mut Side, f64)) {
         for shard in 0..=u8::MAX {
             if self.surroundings.lane(shard) != lane {
                 continue;
@@ -256,9 +304,11 @@ impl Leases {
             for place in 0..stripe.entries.count() {
                 let chance = stripe.chance();
                 rouse(&mut stripe.entries.at(place).side, chance);
-                stripe.plan(place);
+                let _ = stripe.plan(place, time);
             }
-            self.mark(shard, stripe.next_due());
+            let ring = self.mark(shard, stripe.next_due());
+            drop(stripe);
+            self.alarm.ring(ring);
         }
     }
 }
@@ -272,22 +322,30 @@ fn shard_at(first: u8, offset: usize) -> u8 {
 
 impl Stripe {
     /// Answers those that were asked for, in order of arrival: with what the store took for them, as far as it goes, and otherwise by what the
-    /// node has. `None` has them all looked at again.
-    fn serve(&mut self, place: u32, sight: &Sight<'_>, taken: Option<f64>) {
-        let mut left = taken.unwrap_or_default();
-        while let Some((cost, promise)) = self.pop_asked(place) {
+    /// node has.
+    fn serve(&mut self, place: u32, sight: &Sight<'_>, applied: Applied) -> Woken {
+        let mut left = match applied {
+            Applied::Took(units) => units,
+            Applied::LookAgain => 0.0,
+            Applied::Senseless => return self.lose(place, sight),
+        };
+        let mut woken = Woken::default();
+        while let Some((cost, owed)) = self.pop_asked(place) {
             let entry = self.entries.at(place);
-            if taken.is_none() {
+            if applied == Applied::LookAgain {
                 entry.side.leave(cost, true);
             }
-            // Answered already: its time was over.
-            let Some(promise) = promise else { continue };
-            if left >= cost {
+            let is_taken = left >= cost;
+            if is_taken && !matches!(owed, Owed::Answered) {
                 left -= cost;
-                entry.keep(promise, sight, Answered::Granted(What::Taken), cost);
-            } else {
-                entry.answer(promise, sight, sight, cost);
             }
+            // Answered already: its time was over.
+            let Owed::Promise(promise) = owed else { continue };
+            woken.add(if is_taken {
+                entry.keep(promise, sight, Answered::Granted(What::Taken), cost)
+            } else {
+                entry.answer(promise, sight, sight, cost)
+            });
         }
         if left > 0.0 {
             self.entries.at(place).side.return_taken(sight, left);
@@ -295,28 +353,38 @@ impl Stripe {
         // Those who came while it was under way: what has come for others may do for them, and then they need no ask of their own.
         while let Some(waiter) = self.first_waiter(place) {
             let cost = waiter.cost;
-            if self.entries.at(place).side.look(sight, cost) == Look::Wait {
-                return;
+            let look = self.entries.at(place).side.look(sight, cost);
+            if look == Look::Wait {
+                break;
             }
-            if let Some((_, Some(promise))) = self.pop_waiter(place) {
-                let entry = self.entries.at(place);
-                entry.side.leave(cost, false);
-                entry.answer(promise, sight, sight, cost);
+            let Some((_, owed)) = self.pop_waiter(place) else { break };
+            let entry = self.entries.at(place);
+            entry.side.leave(cost, false);
+            match owed {
+                Owed::Promise(promise) => woken.add(entry.answer(promise, sight, sight, cost)),
+                Owed::Nobody if look.passes() => {
+                    let _ = entry.side.spend(sight, look, cost);
+                }
+                Owed::Nobody | Owed::Answered => {}
             }
         }
+        woken
     }
 
     /// Nobody knows whether the call was done: those that it asked for are answered by the failure policy.
-    fn lose(&mut self, place: u32, sight: &Sight<'_>) {
+    fn lose(&mut self, place: u32, sight: &Sight<'_>) -> Woken {
         self.entries.at(place).side.lost(sight);
-        while let Some((cost, promise)) = self.pop_asked(place) {
+        let mut woken = Woken::default();
+        while let Some((cost, owed)) = self.pop_asked(place) {
             let entry = self.entries.at(place);
             if entry.bucket.gives_permits() {
                 entry.side.leave(cost, true);
             }
-            let Some(promise) = promise else { continue };
-            entry.answer(promise, sight, &sight.after_silence(), cost);
+            if let Owed::Promise(promise) = owed {
+                woken.add(entry.answer(promise, sight, &sight.after_silence(), cost));
+            }
         }
+        woken
     }
 
     /// Nothing was done: all of it is said again, for those too that still wait.
@@ -334,7 +402,7 @@ impl Stripe {
     }
 
     /// Takes out the next that was asked for: what it costs, and its promise, unless that is answered.
-    fn pop_asked(&mut self, place: u32) -> Option<(f64, Option<Promise>)> {
+    fn pop_asked(&mut self, place: u32) -> Option<(f64, Owed)> {
         self.first_waiter(place).filter(|waiter| waiter.was_asked)?;
         self.pop_waiter(place)
     }
@@ -355,8 +423,8 @@ impl Stripe {
 }
 
 impl Entry {
-    /// Answers by what the node has, looked at by `by`: or refuses.
-    fn answer(&mut self, promise: Promise, sight: &Sight<'_>, by: &Sight<'_>, cost: f64) {
+    /// Answers by what the node has, looked at by `by`: or refuses. Tells whom that wakes.
+    pub(super) fn answer(&mut self, promise: Promise, sight: &Sight<'_>, by: &Sight<'_>, cost: f64) -> Option<Waker> {
         let look = self.side.look(by, cost);
         let answer = match look {
             Look::Wait | Look::Never => Answered::Refused {
@@ -365,24 +433,17 @@ impl Entry {
             Look::Deny { retry_after } => Answered::Refused { retry_after },
             _ => Answered::Granted(self.side.spend(by, look, cost)),
         };
-        self.keep(promise, sight, answer, cost);
+        self.keep(promise, sight, answer, cost)
     }
 
-    /// Keeps a promise; what nobody waits for any more is given back.
-    fn keep(&mut self, promise: Promise, sight: &Sight<'_>, answer: Answered, cost: f64) {
-        let Answered::Granted(what) = answer else {
-            let _ = promise.keep(answer);
-            return;
-        };
-        if what == What::Permits {
-            self.bucket.take_permits(whole(cost));
-        }
-        if promise.keep(answer).is_err() {
-            self.side.give_back(sight, &what, cost, 0.0);
-            if what == What::Permits {
-                self.bucket.release_permits(whole(cost));
+    /// Keeps a promise; what nobody waits for any more is given back. Tells whom that wakes.
+    fn keep(&mut self, promise: Promise, sight: &Sight<'_>, answer: Answered, cost: f64) -> Option<Waker> {
+        promise.keep(answer).unwrap_or_else(|NobodyWaits| {
+            if let Answered::Granted(what) = answer {
+                self.side.give_back(sight, &what, cost, 0.0);
             }
-        }
+            None
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use super::Spot;
 use super::bucket::SharedBucket;
 use super::side::{Side, Sight};
 use super::waiting::Queue;
-use super::wheel::{Link, Links, NEVER, NONE, Wheel, tick};
+use super::wheel::{Link, Links, NEVER, NONE, Wheel, tick, tick_from};
 
 /// Bytes that one key takes: its entry, and its place in the table at half fill.
 pub const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * (size_of::<u32>() + 1);
@@ -100,12 +100,16 @@ impl Stripe {
             }
             return Some(place);
         }
-        let place = if self.entries.0.len() < self.capacity || newcomer.overflow {
-            u32::try_from(self.entries.0.len())
-                .ok()
-                .filter(|place| *place != NONE)?
+        let place = if self.entries.0.len() < self.capacity {
+            self.entries.next()?
+        } else if let Some(place) = self.clear_idle(sight) {
+            place
+        } else if newcomer.overflow {
+            // One more, and not twice as many as there were.
+            self.entries.0.reserve_exact(1);
+            self.entries.next()?
         } else {
-            self.clear_idle(sight)?
+            return None;
         };
         let entry = Entry {
             key: newcomer.spot.key,
@@ -133,10 +137,10 @@ impl Stripe {
             self.hand = (self.hand + 1) % self.entries.0.len();
             let place = u32::try_from(self.hand).ok()?;
             let entry = &self.entries.0[self.hand];
-            let is_free = entry.first_waiter == NONE && !entry.overflow;
             // By its own bucket's limit: `sight` is of the key that needs the place.
-            let own = entry.bucket.limit().sight(*sight.now(), f64::NEG_INFINITY);
-            if is_free && entry.side.is_idle(&own) {
+            let own = entry.bucket.limit_of(entry.overflow)?;
+            let own = own.sight(*sight.now(), f64::NEG_INFINITY);
+            if entry.first_waiter == NONE && entry.side.is_idle(&own) {
                 let key = entry.key;
                 self.wheel.remove(&mut self.entries, place);
                 if let Ok(found) = self.places.find_entry(key, |other| *other == place) {
@@ -148,15 +152,20 @@ impl Stripe {
         None
     }
 
-    /// Plans the entry for when its lease is due; who waits goes before all others.
-    pub(super) fn plan(&mut self, place: u32) {
+    /// Plans the entry for when its side is due; who waits goes before all others. Tells by which tick the stripe has to be looked at for
+    /// it, and for whoever waits.
+    pub(super) fn plan(&mut self, place: u32, now: f64) -> u64 {
         let side = &self.entries.at(place).side;
-        let at = match tick(side.due_at()) {
+        let due_at = side.due_at();
+        let at = match tick(due_at) {
             NEVER => NEVER,
             _ if side.has_waiters() => 0,
-            at => at,
+            at if due_at <= now => at,
+            // Not before its time: an ask that is made too early wants nothing, and is not made again.
+            _ => tick_from(due_at),
         };
-        self.wheel.plan(&mut self.entries, place, at);
+        self.wheel.plan(&mut self.entries, place, at, tick(now));
+        at.min(self.queue.next_deadline())
     }
 
     /// When the stripe has to be looked at next.
@@ -175,6 +184,11 @@ impl Stripe {
 }
 
 impl Entries {
+    /// The place of one more.
+    fn next(&self) -> Option<u32> {
+        u32::try_from(self.0.len()).ok().filter(|place| *place != NONE)
+    }
+
     /// How many there are, at the places from 0.
     pub(super) fn count(&self) -> u32 {
         u32::try_from(self.0.len()).unwrap_or(NONE)

@@ -13,6 +13,7 @@
 //! is fixed when the leases are made.
 
 mod alarm;
+mod attendance;
 mod batch;
 mod bucket;
 mod entries;
@@ -28,19 +29,20 @@ use std::fmt;
 use sluicegate_core::{KeyHash, Timestamp};
 
 pub use alarm::Due;
+pub use attendance::Attendance;
 pub use batch::{Batch, COLLECT_MAX, Ended};
 pub use bucket::{SharedBucket, SharedBucketSpec};
 pub use side::SharedLimit;
 pub use status::{SharingCounts, SharingStatus};
-pub use surroundings::{LANES_MAX, LaneFacts, Surroundings};
-pub use take::{SharedCharge, SharedHolding, SharedHoldings, SharedMade, SharedMades, SharedTaken};
+pub use surroundings::{LANES_MAX, LaneFacts, LaneSet, Surroundings};
+pub use take::{Patience, SharedCharge, SharedHolding, SharedHoldings, SharedMade, SharedMades, SharedTaken};
 pub use waiting::{WAITERS_MAX, Waited, Waiting};
 
-use crate::atomics::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use crate::atomics::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::clock::{AnyClock, Clock as _};
 use crate::store::SHARDS;
 use crate::table::Key;
-use alarm::Alarm;
+use alarm::{Alarm, Ring};
 pub use entries::ENTRY_BYTES;
 use entries::Stripe;
 use status::Counters;
@@ -52,6 +54,8 @@ pub struct Leases {
     stripes: Box<[StripeSlot]>,
     surroundings: Surroundings,
     alarm: Alarm,
+    /// Whether somebody speaks with the store.
+    is_attended: AtomicBool,
     counters: Counters,
     clock: AnyClock,
     /// What no other node is numbered, for permits.
@@ -76,7 +80,7 @@ struct Namer([u8; 32]);
 /// How full the leases are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseFill {
-    /// Bytes of all entries.
+    /// Bytes of all entries, and of the lists by which they are found.
     pub bytes: usize,
     /// Entries there are.
     pub entries: usize,
@@ -84,11 +88,14 @@ pub struct LeaseFill {
     pub owned: usize,
 }
 
+/// Bytes of what there is of each stripe beside its entries.
+const LISTS_BYTES: usize = SHARDS * (size_of::<StripeSlot>() + wheel::BYTES);
+
 impl Leases {
-    /// Leases in at most `bytes`, but at least one entry for each of 256 stripes. `store_key` is a subkey of the installation's
+    /// Leases in at most `bytes`, lists and all, but at least one entry for each of 256 stripes. `store_key` is a subkey of the installation's
     /// secret: the same on all nodes, and used for nothing else. `node` is a number that no other node has; it also spreads what nodes do at the same time.
     pub fn new(bytes: usize, store_key: [u8; 32], clock: AnyClock, node: u64) -> Self {
-        let entries = (bytes / ENTRY_BYTES / SHARDS).max(1);
+        let entries = (bytes.saturating_sub(LISTS_BYTES) / ENTRY_BYTES / SHARDS).max(1);
         Self {
             stripes: (0..SHARDS as u64)
                 .map(|number| StripeSlot {
@@ -98,6 +105,7 @@ impl Leases {
                 .collect(),
             surroundings: Surroundings::new(),
             alarm: Alarm::new(),
+            is_attended: AtomicBool::new(false),
             counters: Counters::default(),
             clock,
             node: node_number(node),
@@ -120,10 +128,10 @@ impl Leases {
         };
         for slot in &self.stripes {
             let stripe = lock(&slot.stripe);
-            fill.entries += stripe.capacity();
+            fill.entries += stripe.capacity().max(stripe.owned());
             fill.owned += stripe.owned();
         }
-        fill.bytes = fill.entries * ENTRY_BYTES;
+        fill.bytes = fill.entries * ENTRY_BYTES + LISTS_BYTES;
         fill
     }
 
@@ -141,14 +149,16 @@ impl Leases {
         lock(&self.stripes[usize::from(shard)].stripe)
     }
 
-    /// Sees to it that the driver looks at the stripe by `tick`.
-    fn mark(&self, shard: u8, tick: u64) {
+    /// Sees to it that the driver looks at the stripe by `tick`. Called under the stripe's lock; the alarm is rung once that is free, since
+    /// whoever it wakes is none of ours.
+    fn mark(&self, shard: u8, tick: u64) -> Ring {
         let due = &self.stripes[usize::from(shard)].due;
         // Relaxed where nothing changes: what stands there was announced already.
-        if tick < due.load(Ordering::Relaxed) {
+        let is_news = tick < due.load(Ordering::Relaxed);
+        if is_news {
             due.fetch_min(tick, Ordering::SeqCst);
-            self.alarm.set(tick);
         }
+        Ring(is_news.then_some(tick))
     }
 }
 

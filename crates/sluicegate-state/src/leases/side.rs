@@ -34,6 +34,17 @@ pub(super) enum Side {
     Permits(PermitLease),
 }
 
+/// What an answer is to those who wait.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Applied {
+    /// So many units were taken for them.
+    Took(f64),
+    /// They are to be looked at again.
+    LookAgain,
+    /// No store says so. Nothing was done by it, and it counts as no answer at all.
+    Senseless,
+}
+
 /// By what a charge was made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum What {
@@ -104,6 +115,13 @@ impl Side {
         match self {
             Self::Units(lease) => lease.has_waiters(),
             Self::Permits(lease) => lease.has_waiters(),
+        }
+    }
+
+    pub(super) const fn in_flight(&self) -> bool {
+        match self {
+            Self::Units(lease) => lease.in_flight(),
+            Self::Permits(lease) => lease.in_flight(),
         }
     }
 
@@ -244,7 +262,7 @@ impl Side {
         }
     }
 
-    /// The answer to a question; how many units it has for those who wait, `None` if they are to be looked at again instead.
+    /// The answer to a question.
     pub(super) fn apply(
         &mut self,
         sight: &Sight<'_>,
@@ -252,20 +270,21 @@ impl Side {
         answer: &Answer,
         sent_at: f64,
         chance: f64,
-    ) -> Option<f64> {
-        match (&mut *self, sight, question, answer) {
+    ) -> Applied {
+        match (self, sight, question, answer) {
             (Self::Units(lease), Sight::Units(view), Question::Units { ask, .. }, Answer::Units(reply)) => {
+                // A broken unit that was wanted may have been made whole.
+                if !reply.is_sane() || reply.taken > ask.take || reply.granted > ask.want + 1.0 {
+                    return Applied::Senseless;
+                }
                 lease.apply(view, ask, reply, sent_at, chance);
-                Some(reply.taken)
+                Applied::Took(reply.taken)
             }
             (Self::Permits(lease), Sight::Permits(view), Question::Permits(ask), Answer::Permits(reply)) => {
                 lease.apply(view, ask, reply, sent_at, chance);
-                None
+                Applied::LookAgain
             }
-            _ => {
-                self.lost(sight);
-                None
-            }
+            _ => Applied::Senseless,
         }
     }
 

@@ -45,6 +45,34 @@ pub struct LaneFacts {
     pub generation: Option<StoreGeneration>,
 }
 
+/// Some lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LaneSet([u64; LANES_MAX / 64]);
+
+impl LaneSet {
+    /// Adds one.
+    pub const fn add(&mut self, lane: Lane) {
+        let (word, bit) = Self::place(lane);
+        self.0[word] |= bit;
+    }
+
+    /// Whether it is among them.
+    pub const fn has(&self, lane: Lane) -> bool {
+        let (word, bit) = Self::place(lane);
+        self.0[word] & bit != 0
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    const fn place(lane: Lane) -> (usize, u64) {
+        let lane = lane.0 as usize % LANES_MAX;
+        (lane / 64, 1 << (lane % 64))
+    }
+}
+
 /// How fast the round trip follows: an eighth of each difference, as TCP's does (RFC 6298, section 2).
 const ROUND_TRIP_GAIN: f64 = 0.125;
 

@@ -8,11 +8,12 @@ use sluicegate_core::algorithm::Answer;
 use sluicegate_core::sharing::{Look, Outlook, WAIT_US};
 use sluicegate_core::{Cost, Mode, RULES_MAX, Report, Retry, RuleId, RuleState, Timestamp};
 
+use super::alarm::Ring;
 use super::bucket::SharedBucket;
 use super::entries::{Newcomer, Stripe};
 use super::side::{SharedLimit, Side, Sight, What};
 use super::status::count;
-use super::waiting::{Answered, Promise, Waiting};
+use super::waiting::{Answered, Owed, Waiting};
 use super::{Leases, Spot, micros, units};
 use crate::atomics::MutexGuard;
 use crate::table::{Key, WhenRefused};
@@ -46,7 +47,31 @@ pub enum SharedTaken {
     Waits(Box<Waiting>),
 }
 
-/// A shared charge that was made, and can be given back or corrected, once.
+/// What becomes of a charge that only the store can decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// It waits for the store.
+    Waits,
+    /// It is refused, and fetched.
+    Refuses,
+}
+
+impl Patience {
+    /// What a look comes to.
+    fn sees(self, look: Look, sight: &Sight<'_>) -> Look {
+        match (self, look) {
+            (Self::Refuses, Look::Wait) => Look::Deny {
+                retry_after: sight.now().round_trip.max(LEAST_FETCH_US),
+            },
+            _ => look,
+        }
+    }
+}
+
+/// The least that a caller who cannot wait is told to, in microseconds: what it asked for is fetched in a call of many keys.
+const LEAST_FETCH_US: f64 = 1_000.0;
+
+/// A shared charge that was made, and can be given back, once.
 #[derive(Debug, Clone)]
 pub struct SharedHolding {
     rule: RuleId,
@@ -73,6 +98,14 @@ impl SharedHolding {
         self.what == What::Permits
     }
 
+    /// It was granted after a wait.
+    pub(super) fn grant(&mut self, what: What) {
+        self.what = what;
+        if self.is_permit() {
+            self.bucket.take_permits(whole(self.cost));
+        }
+    }
+
     /// Whether it stays charged when a later phase refuses the request.
     pub fn is_penalty(&self) -> bool {
         self.when_refused == WhenRefused::Charge
@@ -85,6 +118,19 @@ struct AtHand<'l> {
     shard: u8,
     place: u32,
     overflow: bool,
+}
+
+impl AtHand<'_> {
+    /// Whether there is somebody to ask, and room for one more who waits. To be asked under the lock: whoever ends all waits has
+    /// said before that the store is away.
+    fn can_wait(&self, sight: &Sight<'_>) -> bool {
+        !sight.now().is_down && !self.stripe.queue.is_full()
+    }
+
+    fn wait(&mut self, sight: &Sight<'_>, cost: f64, owed: Owed) {
+        let _ = self.stripe.entries.at(self.place).side.spend(sight, Look::Wait, cost);
+        self.stripe.wait(self.place, cost, sight.now().time + WAIT_US, owed);
+    }
 }
 
 /// A shared charge that was made a moment ago, while its request is still being decided.
@@ -100,6 +146,11 @@ impl SharedMade<'_, '_> {
     /// Whether it is held until the request's end.
     pub fn is_permit(&self) -> bool {
         self.what == What::Permits
+    }
+
+    /// Whether it stays charged when the request is refused.
+    pub fn is_penalty(&self) -> bool {
+        self.charge.when_refused == WhenRefused::Charge
     }
 
     /// To be given back later.
@@ -126,9 +177,13 @@ impl Leases {
     ///
     /// Reports where every rule stands, but those that wait, in the order of the charges. Shadow charges never decide and never wait.
     /// At most [`RULES_MAX`] charges count; a checked policy has no more.
+    ///
+    /// Of an impatient caller nothing waits: what only the store could allow is refused, and fetched for the next time, which is of no use
+    /// to an exact limit.
     pub fn take<'c, 'b>(
         self: &Arc<Self>,
         charges: &'c [SharedCharge<'b>],
+        patience: Patience,
         now: Timestamp,
         report: &mut Report,
         mades: &mut SharedMades<'c, 'b>,
@@ -138,8 +193,8 @@ impl Leases {
         let enforced = || charges.iter().filter(|charge| charge.mode == Mode::Enforced);
         if enforced().nth(1).is_some() {
             // One that refuses must not cost the others anything, so all are looked at first.
-            if enforced().any(|charge| !may_pass(self.look(charge, time).look)) {
-                self.refuse(charges, time, report);
+            if enforced().any(|charge| !may_pass(self.look(charge, patience, time).look)) {
+                self.refuse(charges, patience, time, report);
                 return SharedTaken::Nothing;
             }
         }
@@ -150,13 +205,13 @@ impl Leases {
                 // Below, once all that decide have agreed.
                 continue;
             }
-            let met = self.spend(charge, time);
+            let met = self.spend(charge, patience, time);
             match met.what {
                 None if met.look == Look::Wait => waits.push(charge),
                 None => {
                     self.undo(mades, now);
                     report.push(charge.state(&met));
-                    self.refuse_others(charges, charge, time, report);
+                    self.refuse_others(charges, charge, patience, time, report);
                     return SharedTaken::Nothing;
                 }
                 Some(what) => {
@@ -184,17 +239,9 @@ impl Leases {
         }
     }
 
-    /// Has a charge fetched that would have to wait, for one to come: by a caller that cannot wait.
-    pub fn fetch(&self, charge: &SharedCharge<'_>, now: Timestamp) {
-        let cost = units(charge.cost);
-        let _ = self.at_hand(charge, micros(now), |hand, sight| {
-            hand.stripe.entries.at(hand.place).side.fetch(sight, cost);
-        });
-    }
-
     /// Where a rule stands with a key; for a refusal, or an answer that came late. Charges nothing.
     pub fn standing(&self, charge: &SharedCharge<'_>, now: Timestamp) -> RuleState {
-        charge.state(&self.look(charge, micros(now)))
+        charge.state(&self.look(charge, Patience::Waits, micros(now)))
     }
 
     /// Gives back a charge as if it had not been made.
@@ -220,17 +267,19 @@ impl Leases {
         // One that is gone was whole, so there is nothing to give back to.
         if let Some(place) = stripe.find(holding.spot) {
             mend(&mut stripe.entries.at(place).side, &sight);
-            self.replan(&mut stripe, holding.spot.shard, place);
+            let ring = self.replan(&mut stripe, holding.spot.shard, place, time);
+            drop(stripe);
+            self.alarm.ring(ring);
         }
     }
 
     /// What a charge meets. Changes nothing but that a key which is new has an entry then.
-    fn look(&self, charge: &SharedCharge<'_>, time: f64) -> Met {
+    fn look(&self, charge: &SharedCharge<'_>, patience: Patience, time: f64) -> Met {
         let cost = units(charge.cost);
         let met = self.at_hand(charge, time, |hand, sight| {
             let side = &hand.stripe.entries.at(hand.place).side;
             Met {
-                look: side.look(sight, cost),
+                look: patience.sees(side.look(sight, cost), sight),
                 outlook: side.outlook(sight),
                 overflow: hand.overflow,
                 what: None,
@@ -240,13 +289,17 @@ impl Leases {
     }
 
     /// Charges by what the node has. A charge that has to wait, or is refused, is not made, but noted.
-    fn spend(&self, charge: &SharedCharge<'_>, time: f64) -> Met {
+    fn spend(&self, charge: &SharedCharge<'_>, patience: Patience, time: f64) -> Met {
         let cost = units(charge.cost);
         let met = self.at_hand(charge, time, |hand, sight| {
             let side = &mut hand.stripe.entries.at(hand.place).side;
             side.note(sight, cost);
-            let look = side.look(sight, cost);
-            let what = (look != Look::Wait).then(|| side.spend(sight, look, cost));
+            let found = side.look(sight, cost);
+            let look = patience.sees(found, sight);
+            let what = (found != Look::Wait).then(|| side.spend(sight, look, cost));
+            if look != found {
+                side.fetch(sight, cost);
+            }
             let what = what.filter(|_| look.passes());
             if what == Some(What::Permits) {
                 charge.bucket.take_permits(charge.cost.units());
@@ -269,21 +322,19 @@ impl Leases {
         count(&self.counters.waited, charges.len());
         let mut waiting = Box::new(Waiting::new(Arc::clone(self)));
         for charge in charges {
-            let mut promise: Option<Promise> = None;
             let cost = units(charge.cost);
-            let waits = self.at_hand(charge, time, |hand, sight| {
-                promise = Some(waiting.promise(charge.holding(hand.overflow, time, What::Waits)));
-                if hand.stripe.queue.is_full() {
-                    return false;
+            let found = self.at_hand(charge, time, |hand, sight| {
+                let promise = waiting.promise(charge.holding(hand.overflow, time, What::Waits));
+                if hand.can_wait(sight) {
+                    hand.wait(sight, cost, Owed::Promise(promise));
+                } else {
+                    // Nobody can have polled it yet, so nobody is woken.
+                    let entry = hand.stripe.entries.at(hand.place);
+                    let _ = entry.answer(promise, sight, &sight.after_silence(), cost);
                 }
-                let _ = hand.stripe.entries.at(hand.place).side.spend(sight, Look::Wait, cost);
-                if let Some(promise) = promise.take() {
-                    hand.stripe.wait(hand.place, cost, time + WAIT_US, promise);
-                }
-                true
             });
-            if waits != Some(true) {
-                let promise = promise.unwrap_or_else(|| waiting.promise(charge.holding(false, time, What::Waits)));
+            if found.is_none() {
+                let promise = waiting.promise(charge.holding(false, time, What::Waits));
                 let _ = promise.keep(Answered::Refused { retry_after: WAIT_US });
             }
         }
@@ -294,37 +345,71 @@ impl Leases {
     fn take_shadow(&self, charge: &SharedCharge<'_>, time: f64) -> RuleState {
         if charge.bucket.gives_permits() {
             // Nobody would give back what a rule in shadow mode took, if it let through more than it has.
-            return charge.state(&self.look(charge, time));
+            return charge.state(&self.look(charge, Patience::Waits, time));
         }
-        let met = self.spend(charge, time);
+        let met = self.spend(charge, Patience::Waits, time);
         if met.look == Look::Wait {
             // Asked for and spent on arrival, so that the count is true; what it says now is what is known now.
             let cost = units(charge.cost);
             let _ = self.at_hand(charge, time, |hand, sight| {
-                let _ = hand.stripe.entries.at(hand.place).side.spend(sight, Look::Wait, cost);
+                if hand.can_wait(sight) {
+                    hand.wait(sight, cost, Owed::Nobody);
+                }
             });
         }
         charge.state(&met)
     }
 
     /// Reports a refused request: rules that refuse say when they would not, the others what is left.
-    fn refuse(&self, charges: &[SharedCharge<'_>], time: f64, report: &mut Report) {
+    fn refuse(&self, charges: &[SharedCharge<'_>], patience: Patience, time: f64, report: &mut Report) {
         for charge in charges {
-            let met = self.look(charge, time);
-            let refuses = !may_pass(met.look);
-            if charge.mode == Mode::Enforced && (refuses || charge.when_refused == WhenRefused::Charge) {
-                // What refuses is noted, so that the node knows what is asked for; what charges refused requests does so.
-                let _ = self.spend(charge, time);
+            let met = self.look(charge, patience, time);
+            if charge.mode == Mode::Enforced {
+                self.turn_away(charge, &met, time);
             }
             report.push(charge.state(&met));
         }
     }
 
+    /// Notes what a refused request asked for, so that the node knows; charges it where the rule charges refused requests, and has it
+    /// fetched where only the store could have said yes.
+    fn turn_away(&self, charge: &SharedCharge<'_>, met: &Met, time: f64) {
+        let charges_it = charge.when_refused == WhenRefused::Charge && !charge.bucket.gives_permits();
+        if may_pass(met.look) && !charges_it {
+            return;
+        }
+        let cost = units(charge.cost);
+        let _ = self.at_hand(charge, time, |hand, sight| {
+            let side = &mut hand.stripe.entries.at(hand.place).side;
+            side.note(sight, cost);
+            match side.look(sight, cost) {
+                Look::Wait if charges_it => {
+                    if hand.can_wait(sight) {
+                        hand.wait(sight, cost, Owed::Nobody);
+                    }
+                }
+                Look::Wait => side.fetch(sight, cost),
+                // Others have come or gone meanwhile; it is refused all the same, and pays nothing.
+                look if look.passes() && !charges_it => {}
+                look => {
+                    let _ = side.spend(sight, look, cost);
+                }
+            }
+        });
+    }
+
     /// The same for all but one, which is reported already.
-    fn refuse_others(&self, charges: &[SharedCharge<'_>], one: &SharedCharge<'_>, time: f64, report: &mut Report) {
+    fn refuse_others(
+        &self,
+        charges: &[SharedCharge<'_>],
+        one: &SharedCharge<'_>,
+        patience: Patience,
+        time: f64,
+        report: &mut Report,
+    ) {
         for charge in charges {
             if !std::ptr::eq(charge, one) {
-                self.refuse(std::slice::from_ref(charge), time, report);
+                self.refuse(std::slice::from_ref(charge), patience, time, report);
             }
         }
     }
@@ -345,8 +430,9 @@ impl Leases {
             self.make(bucket.limit_of(true)?, Spot::overflow_of(bucket), time, charge, true)?
         };
         let done = act(&mut hand, &sight);
-        let shard = hand.shard;
-        self.replan(&mut hand.stripe, shard, hand.place);
+        let ring = self.replan(&mut hand.stripe, hand.shard, hand.place, time);
+        drop(hand);
+        self.alarm.ring(ring);
         Some(done)
     }
 
@@ -358,8 +444,9 @@ impl Leases {
         charge: &SharedCharge<'b>,
         overflow: bool,
     ) -> Option<(AtHand<'l>, Sight<'b>)> {
-        let sight = self.sight(limit, spot.shard, time);
         let mut stripe = self.stripe(spot.shard);
+        // Under the lock: see `AtHand::can_wait`.
+        let sight = self.sight(limit, spot.shard, time);
         let newcomer = Newcomer {
             spot,
             bucket: charge.bucket,
@@ -382,9 +469,9 @@ impl Leases {
     }
 
     /// Plans an entry anew after anything was done to it.
-    pub(super) fn replan(&self, stripe: &mut Stripe, shard: u8, place: u32) {
-        stripe.plan(place);
-        self.mark(shard, stripe.next_due());
+    pub(super) fn replan(&self, stripe: &mut Stripe, shard: u8, place: u32, time: f64) -> Ring {
+        let tick = stripe.plan(place, time);
+        self.mark(shard, tick)
     }
 }
 

@@ -31,8 +31,17 @@ pub(super) struct Waiter {
     pub(super) was_asked: bool,
     /// The next that waits for the same entry.
     pub(super) next: u32,
-    /// `None` once it is answered.
-    promise: Option<Promise>,
+    owed: Owed,
+}
+
+/// To whom an answer is owed.
+pub(super) enum Owed {
+    /// To a request.
+    Promise(Promise),
+    /// To nobody: a rule in shadow mode only has its units spent.
+    Nobody,
+    /// It was given.
+    Answered,
 }
 
 /// What became of one charge that waited.
@@ -92,6 +101,16 @@ impl Queue {
         Some(index)
     }
 
+    /// Forgets those at the front that are answered: no entry lists them any more.
+    fn clear_answered(&mut self) {
+        while let Some(index) = self.order.front().copied()
+            && matches!(self.waiters[index as usize].owed, Owed::Answered)
+        {
+            self.order.pop_front();
+            self.free.push(index);
+        }
+    }
+
     pub(super) fn at(&mut self, index: u32) -> &mut Waiter {
         &mut self.waiters[index as usize]
     }
@@ -99,14 +118,14 @@ impl Queue {
 
 impl Stripe {
     /// Lets a charge wait for an entry.
-    pub(super) fn wait(&mut self, place: u32, cost: f64, deadline: f64, promise: Promise) {
+    pub(super) fn wait(&mut self, place: u32, cost: f64, deadline: f64, owed: Owed) {
         let index = self.queue.add(Waiter {
             cost,
             deadline,
             place,
             was_asked: false,
             next: NONE,
-            promise: Some(promise),
+            owed,
         });
         let entry = self.entries.at(place);
         if entry.last_waiter == NONE {
@@ -133,8 +152,8 @@ impl Stripe {
         (index != NONE).then(|| self.queue.at(index))
     }
 
-    /// Takes the first that waits for an entry out of its list; it stays in the queue until its deadline, answered.
-    pub(super) fn pop_waiter(&mut self, place: u32) -> Option<(f64, Option<Promise>)> {
+    /// Takes the first that waits for an entry out of its list; it stays in the queue, answered, until those before it are.
+    pub(super) fn pop_waiter(&mut self, place: u32) -> Option<(f64, Owed)> {
         let Self { entries, queue, .. } = self;
         let entry = entries.at(place);
         if entry.first_waiter == NONE {
@@ -145,7 +164,9 @@ impl Stripe {
         if entry.first_waiter == NONE {
             entry.last_waiter = NONE;
         }
-        Some((waiter.cost, waiter.promise.take()))
+        let popped = (waiter.cost, waiter.owed.take());
+        queue.clear_answered();
+        Some(popped)
     }
 
     /// Takes out the next whose deadline is over without an answer: for which entry, how much, whether it was asked for, and its promise.
@@ -153,14 +174,15 @@ impl Stripe {
         while let Some(index) = self.queue.pop_late(now) {
             self.queue.free.push(index);
             let waiter = self.queue.at(index);
-            let Some(promise) = waiter.promise.take() else {
+            let owed = waiter.owed.take();
+            if matches!(owed, Owed::Answered) {
                 continue;
-            };
+            }
             let late = Late {
                 place: waiter.place,
                 cost: waiter.cost,
                 was_asked: waiter.was_asked,
-                promise,
+                owed,
             };
             unlink(&mut self.entries, &mut self.queue, late.place, index);
             return Some(late);
@@ -174,7 +196,7 @@ pub(super) struct Late {
     pub(super) place: u32,
     pub(super) cost: f64,
     pub(super) was_asked: bool,
-    pub(super) promise: Promise,
+    pub(super) owed: Owed,
 }
 
 /// Takes a waiter out of its entry's list; mostly it is the first.
@@ -215,26 +237,50 @@ struct State {
     missing: usize,
     /// Nobody waits any more.
     is_abandoned: bool,
+    /// What is spent all the same: a bit for each.
+    penalties: u32,
     waker: Option<Waker>,
 }
 
+impl Owed {
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Answered)
+    }
+}
+
+/// Whom answers woke: to be woken once the stripe's lock is free, since a waker may run anything, also the end of a request that
+/// gives back what it has of the very same stripe.
+#[derive(Default)]
+#[must_use]
+pub(super) struct Woken(Vec<Waker>);
+
+impl Woken {
+    pub(super) fn add(&mut self, waker: Option<Waker>) {
+        self.0.extend(waker);
+    }
+
+    pub(super) fn wake(self) {
+        self.0.into_iter().for_each(Waker::wake);
+    }
+}
+
 impl Promise {
-    /// Answers. `Err` gives the answer back if nobody waits for it any more.
-    pub(super) fn keep(self, answer: Answered) -> Result<(), Answered> {
+    /// Answers, and tells whom that wakes. `Err` if nobody waits for it any more.
+    pub(super) fn keep(self, answer: Answered) -> Result<Option<Waker>, NobodyWaits> {
         let mut state = lock(&self.shared);
         if state.is_abandoned {
-            return Err(answer);
+            let is_penalty = state.penalties & (1 << self.which) != 0;
+            return if is_penalty { Ok(None) } else { Err(NobodyWaits) };
         }
         state.answers[self.which] = Some(answer);
         state.missing -= 1;
         let waker = if state.missing == 0 { state.waker.take() } else { None };
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        Ok(())
+        Ok(waker)
     }
 }
+
+/// The request has left, and what it was granted is nobody's.
+pub(super) struct NobodyWaits;
 
 /// Charges of one request that wait for the store. Await it: it ends with what became of them. Dropped before, it withdraws them and
 /// gives back what was taken.
@@ -282,6 +328,16 @@ impl Waiting {
         }
     }
 
+    /// The request is refused by something else: withdraws its charges, but for those that rules charge a refused request.
+    pub fn refuse(mut self) {
+        let penalties = (0..).zip(&self.charges).filter(|(_, charge)| charge.is_penalty());
+        lock(&self.shared).penalties = penalties.fold(0, |bits, (which, _)| bits | 1 << which);
+        let now = self.leases.time();
+        for holding in self.abandon().iter().filter(|holding| !holding.is_penalty()) {
+            self.leases.give_back_at(holding, now);
+        }
+    }
+
     /// Ends all that was promised; what is granted later finds nobody. Hands out what was granted until now.
     fn abandon(&mut self) -> SharedHoldings {
         self.is_over = true;
@@ -292,7 +348,7 @@ impl Waiting {
         let mut granted = ArrayVec::new();
         for (mut holding, answer) in self.charges.drain(..).zip(answers) {
             if let Some(Answered::Granted(what)) = answer {
-                holding.what = what;
+                holding.grant(what);
                 granted.push(holding);
             }
         }
@@ -322,8 +378,8 @@ impl Future for Waiting {
             return Poll::Ready(Waited::All(Box::new(granted)));
         }
         let now = self.leases.time();
-        for holding in granted {
-            self.leases.give_back_at(&holding, now);
+        for holding in granted.iter().filter(|holding| !holding.is_penalty()) {
+            self.leases.give_back_at(holding, now);
         }
         Poll::Ready(Waited::Nothing { refused })
     }

@@ -15,6 +15,14 @@ pub(super) const TICK_US: f64 = 250.0;
 /// use. What is later is looked at again when its list comes round.
 const SLOTS: usize = 1_024;
 
+/// The first tick that begins at `time` or after it: before that it is not yet time.
+pub(super) fn tick_from(time: f64) -> u64 {
+    tick((time / TICK_US).ceil() * TICK_US)
+}
+
+/// Bytes of the lists' beginnings.
+pub(super) const BYTES: usize = SLOTS * size_of::<u32>();
+
 /// The tick that `time` lies in.
 #[expect(
     clippy::cast_possible_truncation,
@@ -74,14 +82,18 @@ impl Wheel {
         }
     }
 
-    /// Plans an entry for `tick`, wherever it was planned before; [`NEVER`] takes it out.
-    pub(super) fn plan(&mut self, links: &mut impl Links, index: u32, tick: u64) {
+    /// Plans an entry for `tick`, wherever it was planned before; [`NEVER`] takes it out. `now` is the tick it is.
+    pub(super) fn plan(&mut self, links: &mut impl Links, index: u32, tick: u64, now: u64) {
         let link = *links.link(index);
         if link.tick == tick {
             return;
         }
         self.remove(links, index);
         if tick != NEVER {
+            if self.planned == 0 {
+                // Nothing was planned for a while, and nothing is skipped.
+                self.reached = self.reached.max(now);
+            }
             self.insert(links, index, tick);
         }
     }
@@ -141,7 +153,7 @@ impl Wheel {
                 // Of a later round. If the list that it belongs into is another by now, it goes there.
                 if link.tick > self.reached + SLOTS as u64 - 1 || link.tick % SLOTS as u64 != slot as u64 {
                     self.remove(links, index);
-                    self.insert_later(links, index, link.tick);
+                    self.insert(links, index, link.tick);
                 }
                 index = link.next;
             }
@@ -150,15 +162,6 @@ impl Wheel {
             }
             self.reached += 1;
         }
-    }
-
-    /// Plans an entry anew whose list has come round too early.
-    fn insert_later(&mut self, links: &mut impl Links, index: u32, tick: u64) {
-        // The list that is looked at now comes round last.
-        let reached = self.reached;
-        self.reached += 1;
-        self.insert(links, index, tick);
-        self.reached = reached;
     }
 
     /// When the next look is worth while: the first list that is not empty.
@@ -171,5 +174,123 @@ impl Wheel {
             self.heads[slot] != NONE
         });
         ahead.map_or(NEVER, |ahead| self.reached + ahead)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Slab(Vec<Link>);
+
+    impl Links for Slab {
+        fn link(&mut self, index: u32) -> &mut Link {
+            &mut self.0[index as usize]
+        }
+    }
+
+    const ENTRIES: u32 = 12;
+
+    /// What is done to a wheel.
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// Plans an entry for so many ticks from now, which may be past.
+        Plan(u32, i64),
+        Waiter(u32),
+        Never(u32),
+        /// Time passes, and all that is due is taken out.
+        Pass(u64),
+        /// One is taken out.
+        Pop,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let near = prop_oneof![-20i64..40, 900i64..1_200, 2_000i64..40_000];
+        let span = prop_oneof![4 => 0u64..30, 2 => 200u64..1_100, 1 => 1_000u64..100_000];
+        let step = prop_oneof![
+            6 => (0..ENTRIES, near).prop_map(|(index, ahead)| Step::Plan(index, ahead)),
+            1 => (0..ENTRIES).prop_map(Step::Waiter),
+            1 => (0..ENTRIES).prop_map(Step::Never),
+            4 => span.prop_map(Step::Pass),
+            2 => Just(Step::Pop),
+        ];
+        prop::collection::vec(step, 1..200)
+    }
+
+    /// The model: for when each entry is planned.
+    struct Plans {
+        wheel: Wheel,
+        slab: Slab,
+        due: [u64; ENTRIES as usize],
+        now: u64,
+    }
+
+    impl Plans {
+        fn plan(&mut self, index: u32, tick: u64) {
+            self.wheel.plan(&mut self.slab, index, tick, self.now);
+            self.due[index as usize] = tick;
+        }
+
+        /// Takes one out; it was due.
+        fn pop(&mut self) -> Option<u32> {
+            let popped = self.wheel.pop(&mut self.slab, self.now);
+            match popped {
+                Some(index) => {
+                    let due = std::mem::replace(&mut self.due[index as usize], NEVER);
+                    assert!(due <= self.now, "{index} is due at {due}, and it is {}", self.now);
+                }
+                None => assert!(self.first() > self.now, "one that is due was not found"),
+            }
+            popped
+        }
+
+        fn first(&self) -> u64 {
+            *self.due.iter().min().expect("there are some")
+        }
+
+        fn check(&self) {
+            let planned = self.due.iter().filter(|due| **due != NEVER).count();
+            assert_eq!(self.wheel.planned, planned);
+            assert!(self.wheel.next() <= self.first().max(self.now), "one would be missed");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_entry_comes_out_once_when_it_is_due_and_none_is_missed(start in 0u64..1_000_000, steps in steps()) {
+            let mut plans = Plans {
+                wheel: Wheel::new(),
+                slab: Slab(vec![Link::new(); ENTRIES as usize]),
+                due: [NEVER; ENTRIES as usize],
+                now: start,
+            };
+            for step in steps {
+                match step {
+                    Step::Plan(index, ahead) => plans.plan(index, plans.now.saturating_add_signed(ahead)),
+                    Step::Waiter(index) => plans.plan(index, 0),
+                    Step::Never(index) => plans.plan(index, NEVER),
+                    Step::Pop => {
+                        let _ = plans.pop();
+                    }
+                    Step::Pass(span) => {
+                        plans.now += span;
+                        while plans.pop().is_some() {}
+                        // Nothing more to do until then: the driver sleeps.
+                        assert!(plans.wheel.next() > plans.now, "the driver would not rest");
+                    }
+                }
+                plans.check();
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_planned_before_its_time() {
+        for (time, from) in [(0.0, 0), (1.0, 1), (250.0, 1), (250.1, 2), (1e12 + 3.0, 4_000_000_001)] {
+            assert_eq!(tick_from(time), from, "{time}");
+        }
+        assert_eq!(tick_from(f64::INFINITY), NEVER);
     }
 }

@@ -260,6 +260,24 @@ pub(super) fn give_back(shared: &Shared, takings: &mut Takings, now: Timestamp) 
     }
 }
 
+/// Gives back what a refused request has taken, but for what its rules charge those too.
+pub(super) fn give_back_but_penalties(engine: &Engine, takings: &mut Takings) {
+    while let Some(holding) = takings.take_held(Holding::is_penalty) {
+        keep(engine, holding);
+    }
+    for holding in takings.take_queued() {
+        if !holding.is_penalty() {
+            engine.shared.table.give_back(holding, engine.shared.now());
+        }
+    }
+    for holding in takings.take_lent() {
+        if !holding.is_penalty() {
+            engine.shared.give_back_lent(&holding);
+        }
+    }
+    give_back(&engine.shared, takings, engine.shared.now());
+}
+
 /// What becomes of what is held; `None` for a permit, which goes by the end alone.
 fn fate(engine: &Engine, holding: &Holding, known: Known<'_>) -> Option<Fate> {
     let ending = engine.rules.get(holding.rule().index())?.ending.as_ref()?;

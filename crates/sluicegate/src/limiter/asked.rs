@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sluicegate_core::algorithm::{Meter, WordMeter};
 use sluicegate_core::{Cost, RULES_MAX, RuleId};
-use sluicegate_state::leases::Waited;
+use sluicegate_state::leases::{Patience, Waited};
 use sluicegate_state::{Charge, HOLDS_MAX, Hold, Key as CellKey, Taken, Takings, WhenRefused};
 
 use super::Limiter;
@@ -261,10 +261,8 @@ impl Engine {
         let mode = rule.mode(key);
         let (mut report, mut takings) = (Report::new(), Takings::new());
         let together = rule.shared_charge_of(key, cost).into_iter().collect();
-        match self.take(&Charges::new(), &together, &mut report, &mut takings) {
-            Phase::Passed { .. } | Phase::Refused => {}
-            Phase::Waits(waits) => self.refuse_to_wait(waits, &mut takings, &mut report),
-        }
+        let none = Charges::new();
+        let _ = self.take(&none, &together, Patience::Refuses, &mut report, &mut takings);
         (self.checked(rule, mode, &report), takings)
     }
 
@@ -279,7 +277,7 @@ impl Engine {
         let mode = rule.mode(key);
         let (mut report, mut takings) = (Report::new(), Takings::new());
         let together = rule.shared_charge_of(key, cost).into_iter().collect();
-        if let Phase::Waits(waits) = self.take(&Charges::new(), &together, &mut report, &mut takings) {
+        if let Phase::Waits(waits) = self.take(&Charges::new(), &together, Patience::Waits, &mut report, &mut takings) {
             match waits.waiting.await {
                 Waited::All(holdings) => {
                     holdings.into_iter().for_each(|holding| takings.lend(holding));

@@ -31,8 +31,11 @@ impl Limiter {
     /// `ip`, an address as `key` draws from the cell of the requests from there, where it is `[]`, all draw from the one cell.
     /// Other keys of requests are not a program's to name: what it names beside them is a key apart.
     ///
+    /// A rule that other nodes have a say in is asked too. What would have to wait for the store is refused, and fetched for the next time;
+    /// of a rule with `sharing: exact` that is everything: see [`Limiter::check_waiting`].
+    ///
     /// One reading of the clock; no allocation; no lock but for a key's first charge and, of windows, logs and buckets that settle, that of
-    /// the key's own cell.
+    /// the key's own cell, and of rules that other nodes have a say in, that of a 256th of the keys.
     ///
     /// # Errors
     ///

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sluicegate_core::algorithm::Answer;
 use sluicegate_core::{Mode, Reason, Report, Retry, RuleState};
 use sluicegate_state::Takings;
+use sluicegate_state::leases::Patience;
 
 use super::admitted::{Admitted, give_back};
 use super::attributes::Attributes;
@@ -66,7 +67,7 @@ impl Engine {
         } else {
             Takings::new()
         };
-        match self.take(&charges, &shared, report, &mut takings) {
+        match self.take(&charges, &shared, Patience::Waits, report, &mut takings) {
             Phase::Passed { delay } if needs_body => {
                 let taken = (takings, delay, mem::take(report));
                 let question = BodyQuestion::new(self, route, request, &attributes, taken);

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use sluicegate_core::algorithm::Answer;
 use sluicegate_core::{Cost, Mode, Report, Retry, RuleId, RuleState};
-use sluicegate_state::leases::{Leases, SharedCharge, SharedMades, SharedTaken, Waiting};
+use sluicegate_state::leases::{Leases, Patience, SharedCharge, SharedMades, SharedTaken, Waiting};
 use sluicegate_state::{Key, Taken, Takings};
 
-use super::admitted::give_back;
 use super::engine::{Charges, Engine, SharedCharges};
 
 /// What became of the charges of one phase.
@@ -38,21 +37,23 @@ pub(super) struct Waits {
 pub(super) struct Asked {
     rule: RuleId,
     key: Key,
-    cost: Cost,
 }
 
 impl Engine {
-    /// Takes the charges of a phase, all or none, and reports where their rules stand.
+    /// Takes the charges of a phase, all or none, and reports where their rules stand. [`Phase::Waits`] only comes of patience.
     #[inline]
     pub(super) fn take(
         &self,
         alone: &Charges<'_>,
         together: &SharedCharges<'_>,
+        patience: Patience,
         report: &mut Report,
         takings: &mut Takings,
     ) -> Phase {
         match &self.shared.leases {
-            Some(leases) if !together.is_empty() => self.take_together(leases, alone, together, report, takings),
+            Some(leases) if !together.is_empty() => {
+                self.take_together(leases, alone, (together, patience), report, takings)
+            }
             _ => self.take_alone(alone, report, takings),
         }
     }
@@ -70,13 +71,13 @@ impl Engine {
         &self,
         leases: &Arc<Leases>,
         alone: &Charges<'_>,
-        together: &SharedCharges<'_>,
+        (together, patience): (&SharedCharges<'_>, Patience),
         report: &mut Report,
         takings: &mut Takings,
     ) -> Phase {
         let now = self.shared.now();
         let mut mades = SharedMades::new();
-        let waiting = match leases.take(together, now, report, &mut mades) {
+        let waiting = match leases.take(together, patience, now, report, &mut mades) {
             SharedTaken::All => None,
             SharedTaken::Waits(waiting) => Some(waiting),
             SharedTaken::Nothing => {
@@ -89,8 +90,10 @@ impl Engine {
             takings.make_tentative();
         }
         let Phase::Passed { delay } = self.take_alone(alone, report, takings) else {
-            // What waits is withdrawn with it.
-            drop(waiting);
+            if let Some(waiting) = waiting {
+                waiting.refuse();
+            }
+            mades.retain(|made| !made.is_penalty());
             leases.undo(&mut mades, now);
             report.retain(|rule| !together.iter().any(|charge| charge.rule == rule));
             for charge in together {
@@ -114,32 +117,12 @@ impl Engine {
         let asked = asked.map(|charge| Asked {
             rule: charge.rule,
             key: charge.key,
-            cost: charge.cost,
         });
         Phase::Waits(Waits {
             asked: asked.collect(),
             waiting,
             delay,
         })
-    }
-
-    /// Refuses what would have to wait, for a caller that cannot; what it would have waited for is fetched, so that it is there when the
-    /// caller comes again.
-    #[cold]
-    pub(super) fn refuse_to_wait(&self, waits: Waits, takings: &mut Takings, report: &mut Report) {
-        let now = self.shared.now();
-        drop(waits.waiting);
-        give_back(&self.shared, takings, now);
-        let Some(leases) = &self.shared.leases else { return };
-        for one in &waits.asked {
-            let rule = self.rules.get(one.rule.index());
-            let Some(charge) = rule.and_then(|rule| rule.shared_charge_of(one.key, one.cost)) else {
-                continue;
-            };
-            leases.fetch(&charge, now);
-            report.push(RuleState::new(one.rule, charge.mode, &COME_AGAIN));
-        }
-        report.sort();
     }
 
     /// Reports where the rules stand that the store was asked for.
@@ -176,14 +159,6 @@ pub(super) fn report_refused(refused: &[(RuleId, f64)], report: &mut Report) {
 
 /// A wait that is told is never nothing.
 const LEAST_RETRY: Duration = Duration::from_millis(1);
-
-/// What is said to who cannot wait: about as long as the store takes to answer.
-const COME_AGAIN: Answer = Answer {
-    remaining: 0,
-    reset_after: Duration::from_millis(1),
-    retry: Some(Retry::After(Duration::from_millis(1))),
-    delay: Duration::ZERO,
-};
 
 /// The same charge, to look at what is left.
 fn asking_nothing<'b>(charge: &SharedCharge<'b>) -> SharedCharge<'b> {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_core::{Report, Timestamp};
-use sluicegate_state::{Holding, Takings};
+use sluicegate_state::Takings;
+use sluicegate_state::leases::Patience;
 
-use super::admitted::{give_back, keep};
+use super::admitted::{give_back, give_back_but_penalties};
 use super::attributes::{Attributes, Kept};
 use super::engine::{Charges, Engine, SharedCharges};
 use super::outcome::{Decision, Outcome};
@@ -128,7 +129,7 @@ impl BodyQuestion {
             Some(_) => Takings::tentative(),
             None => Takings::new(),
         };
-        match engine.take(&charges, &together, &mut report, &mut takings) {
+        match engine.take(&charges, &together, Patience::Waits, &mut report, &mut takings) {
             Phase::Passed { delay } => Ok(Outcome::Decided(self.pass(takings, delay, report))),
             Phase::Refused => {
                 self.keep_penalties();
@@ -156,23 +157,7 @@ impl BodyQuestion {
 
     /// Spends for good what the head's rules charge a refused request; the rest is given back.
     pub(super) fn keep_penalties(&mut self) {
-        while let Some(holding) = self.takings.take_held(Holding::is_penalty) {
-            keep(&self.engine, holding);
-        }
-        let shared = &self.engine.shared;
-        for holding in self.takings.take_queued() {
-            if !holding.is_penalty() {
-                shared.table.give_back(holding, shared.now());
-            }
-        }
-        for holding in self.takings.take_lent() {
-            if !holding.is_penalty() {
-                shared.give_back_lent(&holding);
-            }
-        }
-        for permit in self.takings.take_shared_permits() {
-            shared.give_back_lent(&permit);
-        }
+        give_back_but_penalties(&self.engine, &mut self.takings);
     }
 }
 

@@ -9,7 +9,7 @@ use sluicegate_core::{Report, RuleId};
 use sluicegate_state::Takings;
 use sluicegate_state::leases::{SharedHoldings, Waited};
 
-use super::admitted::give_back;
+use super::admitted::{give_back, give_back_but_penalties};
 use super::engine::Engine;
 use super::outcome::Outcome;
 use super::phase::{Waits, report_refused};
@@ -128,10 +128,10 @@ impl Open {
             then,
         } = self;
         match then {
-            Then::Admit(mut takings) => give_back(&engine.shared, &mut takings, engine.shared.now()),
-            Then::AskBody(question) => drop(question),
+            Then::Admit(mut takings) => give_back_but_penalties(&engine, &mut takings),
+            Then::AskBody(mut question) => question.keep_penalties(),
             Then::AfterBody(mut question, mut takings) => {
-                give_back(&engine.shared, &mut takings, engine.shared.now());
+                give_back_but_penalties(&engine, &mut takings);
                 question.keep_penalties();
             }
         }

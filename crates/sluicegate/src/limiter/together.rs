@@ -1,6 +1,7 @@
 //! Several rules in one question, all of them or none.
 
 use sluicegate_core::{Cost, RULES_MAX, Report};
+use sluicegate_state::leases::Patience;
 use sluicegate_state::{HOLDS_MAX, Hold, Takings};
 
 use super::Limiter;
@@ -33,7 +34,8 @@ impl Limiter {
     /// The decision's report has a state for each rule, in the order of the question. An allowance carries an
     /// [`Admitted`](super::Admitted), which holds permits and open reservations until it is dropped; a delay has to be waited by the
     /// program, see [`Admitted::depart`](super::Admitted::depart). Two of the rules that draw from one bucket charge it once.
-    /// Counted like a request that no route takes in. Rules that other nodes have a say in are asked too; what would have to wait for the store is refused, and fetched meanwhile.
+    /// Counted like a request that no route takes in. Rules that other nodes have a say in are asked too; what would have to wait for the
+    /// store is refused, and fetched meanwhile. Of a rule with `sharing: exact` that is everything.
     ///
     /// # Errors
     ///
@@ -59,13 +61,10 @@ impl Limiter {
         }
         let mut report = Report::of_generation(engine.generation());
         let mut takings = Takings::new();
-        Ok(match engine.take(&charges, &together, &mut report, &mut takings) {
+        let phase = engine.take(&charges, &together, Patience::Refuses, &mut report, &mut takings);
+        Ok(match phase {
             Phase::Passed { delay } => engine.admit(None, takings, delay, report),
-            Phase::Refused => engine.deny(None, report),
-            Phase::Waits(waits) => {
-                engine.refuse_to_wait(waits, &mut takings, &mut report);
-                engine.deny(None, report)
-            }
+            Phase::Refused | Phase::Waits(_) => engine.deny(None, report),
         })
     }
 }

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_core::Timestamp;
+use sluicegate_core::sharing::{CALLS_PER_SECOND, Pacing};
 use sluicegate_state::Clock as _;
-use sluicegate_state::leases::{Batch, Ended, LANES_MAX, Leases};
+use sluicegate_state::leases::{Attendance, Batch, Ended, LANES_MAX, LaneSet, Leases};
 use sluicegate_state::store::{
     Call, Exchanged, HEARTBEAT_EVERY, Heartbeat, Lane, Presence, Store, StoreError, StoreGeneration,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-
-use super::pace::Pace;
 
 /// Calls of one lane that may be under way at once: one is answered while the next is on its way, and one more is being made. A key is in
 /// one call at a time, so more of them would only queue in the store.
@@ -25,6 +24,10 @@ const PROBE_EVERY: Duration = Duration::from_millis(100);
 
 /// The longest that a lane with something due rests while it may not call: a fraction of the shortest wait of a request.
 const REST: Duration = Duration::from_micros(500);
+
+/// Batches that are kept for later calls: as many as one lane has under way, and one. A batch takes some 30 KiB, and a store may have a
+/// few hundred lanes.
+const SPARE_MAX: usize = IN_FLIGHT_MAX + 1;
 
 /// From when on a lane was away for long: nodes renew their permits each second, and hold them for three.
 const LONG_AWAY: Duration = Duration::from_secs(1);
@@ -41,7 +44,9 @@ pub(super) struct Driver<S> {
     store: S,
     presence: Presence,
     lanes: Vec<LaneState>,
+    // Before `attendance`, so that nothing is under way when that ends.
     calls: JoinSet<Finished>,
+    _attendance: Attendance,
     spare: Vec<Batch>,
     /// When the next heartbeat is due.
     beats_at: Timestamp,
@@ -52,12 +57,20 @@ pub(super) struct Driver<S> {
 
 #[derive(Clone, Copy)]
 struct LaneState {
-    pace: Pace,
+    pace: Pacing,
     in_flight: usize,
     probes_at: Timestamp,
     is_probing: bool,
     /// Since when it does not answer.
     lost_at: Option<Timestamp>,
+}
+
+/// Until when nothing can be done.
+struct Rest {
+    /// In microseconds of the node's clock.
+    until: f64,
+    /// Lanes that may not be asked before then, though something is due in them.
+    held_up: LaneSet,
 }
 
 /// What has come back.
@@ -76,17 +89,18 @@ enum Finished {
 }
 
 impl<S: Store> Driver<S> {
-    pub(super) fn new(leases: Arc<Leases>, store: S, presence: Presence) -> Self {
+    pub(super) fn new(leases: Arc<Leases>, attendance: Attendance, store: S, presence: Presence) -> Self {
         let lanes = usize::from(store.lanes()).clamp(1, LANES_MAX);
         let now = leases.clock().now();
         leases.surroundings().lay_out(store.lanes(), |shard| store.lane(shard));
         Self {
             leases,
+            _attendance: attendance,
             store,
             presence,
             lanes: vec![
                 LaneState {
-                    pace: Pace::new(),
+                    pace: Pacing::new(micros(now)),
                     in_flight: 0,
                     probes_at: now,
                     is_probing: false,
@@ -105,29 +119,29 @@ impl<S: Store> Driver<S> {
     /// Speaks with the store until `stopped` ends, then gives everything back.
     pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         loop {
-            let (rest, is_held_up) = self.act();
+            let Rest { until, held_up } = self.act();
             let leases = Arc::clone(&self.leases);
-            let until = micros(leases.clock().now().saturating_add(rest));
+            let rest = Duration::from_micros(whole(until - micros(leases.clock().now())));
             tokio::select! {
                 biased;
                 _ = &mut stopped => break,
                 Some(finished) = self.calls.join_next() => {
-                    // A call that panicked is one that nobody hears of; its keys stay as if it were under way, which is safe.
-                    if let Ok(finished) = finished {
-                        self.finish(finished);
+                    match finished {
+                        Ok(finished) => self.finish(finished),
+                        Err(_) => self.start_over(),
                     }
                 }
                 () = sleep(rest) => {}
                 // What may not be asked yet is due all the time: to wait for it would be to turn round and round, and never to let the
                 // calls under way come to their end.
-                () = leases.due_before(until), if !is_held_up => {}
+                () = leases.due_before(until, held_up) => {}
             }
         }
         self.say_farewell().await;
     }
 
-    /// Does all that is due, and says how long nothing will be, and whether something is that may not be done yet.
-    fn act(&mut self) -> (Duration, bool) {
+    /// Does all that is due, and says until when nothing will be.
+    fn act(&mut self) -> Rest {
         let now = self.leases.clock().now();
         self.leases.expire(now);
         self.beat(now);
@@ -138,22 +152,21 @@ impl<S: Store> Driver<S> {
                 rest = rest.min(self.probe(lane, now));
             }
         }
-        let mut is_held_up = false;
+        let mut held_up = LaneSet::default();
         for lane in self.leases.due_lanes(now) {
-            if self.is_away(lane) || !self.call(lane, now) {
-                is_held_up = true;
+            // Nobody waits for a lane that is away; it is asked again when a probe has found it.
+            if self.is_away(lane) {
+                held_up.add(lane);
+            } else if !self.call(lane, now) {
+                held_up.add(lane);
+                rest = rest.min(REST);
             }
         }
-        if is_held_up {
-            return (REST, true);
+        let until = micros(now) + micros(Timestamp::ZERO.saturating_add(rest));
+        Rest {
+            until: until.min(self.leases.next_due(&held_up)),
+            held_up,
         }
-        let next = self.leases.next_due() - micros(now);
-        let next = if next.is_finite() {
-            Duration::from_micros(whole(next))
-        } else {
-            SLEEP_MAX
-        };
-        (rest.min(next), false)
     }
 
     fn is_away(&self, lane: Lane) -> bool {
@@ -167,13 +180,13 @@ impl<S: Store> Driver<S> {
             return true;
         };
         loop {
-            if state.in_flight >= IN_FLIGHT_MAX || !state.pace.take(micros(now), nodes) {
+            if state.in_flight >= IN_FLIGHT_MAX || !state.pace.take(micros(now), CALLS_PER_SECOND, nodes) {
                 return false;
             }
             let mut batch = self.spare.pop().unwrap_or_default();
             if self.leases.collect(lane, now, &mut batch) == 0 {
                 state.pace.give_back();
-                self.spare.push(batch);
+                keep(&mut self.spare, batch);
                 return true;
             }
             state.in_flight += 1;
@@ -247,7 +260,7 @@ impl<S: Store> Driver<S> {
                     Err(_) => Ended::Unknown,
                 };
                 self.leases.complete(&mut batch, ended, now);
-                self.spare.push(batch);
+                keep(&mut self.spare, batch);
             }
             Finished::Probe { lane, result, sent_at } => {
                 if let Some(state) = self.lanes.get_mut(usize::from(lane.0)) {
@@ -266,6 +279,21 @@ impl<S: Store> Driver<S> {
         }
     }
 
+    /// A call has panicked, which is a defect of the store's: nobody can tell any more whose it was, so that all of them count as lost.
+    fn start_over(&mut self) {
+        let now = self.leases.clock().now();
+        self.calls = JoinSet::new();
+        self.is_beating = false;
+        for state in &mut self.lanes {
+            state.in_flight = 0;
+            state.is_probing = false;
+            state.lost_at = Some(now);
+            // Not before the next probe: it may panic again.
+            state.probes_at = now.saturating_add(PROBE_EVERY);
+        }
+        self.leases.part(now);
+    }
+
     /// Learns from an answer, or from there being none, how the lane does.
     fn learn(&mut self, lane: Lane, result: &Result<Exchanged, StoreError>, sent_at: Timestamp, now: Timestamp) {
         let was_long_away = result.is_ok() && self.was_long_away(lane, now);
@@ -277,6 +305,7 @@ impl<S: Store> Driver<S> {
                     && let Some(state) = self.lanes.get_mut(usize::from(lane.0))
                 {
                     state.lost_at = Some(now);
+                    self.leases.dismiss(lane, now);
                 }
                 return;
             }
@@ -307,11 +336,12 @@ impl<S: Store> Driver<S> {
         }
         let give_back = async {
             loop {
-                let _ = self.act();
+                let Rest { held_up, .. } = self.act();
                 match self.calls.join_next().await {
                     Some(Ok(finished)) => self.finish(finished),
-                    Some(Err(_)) => {}
-                    None => return,
+                    // More than may be said at once.
+                    None if !held_up.is_empty() => sleep(REST).await,
+                    Some(Err(_)) | None => return,
                 }
             }
         };
@@ -331,4 +361,11 @@ fn micros(time: Timestamp) -> f64 {
 )]
 fn whole(micros: f64) -> u64 {
     micros.max(0.0) as u64
+}
+
+/// Keeps a batch for a later call.
+fn keep(spare: &mut Vec<Batch>, batch: Batch) {
+    if spare.len() < SPARE_MAX {
+        spare.push(batch);
+    }
 }

@@ -7,13 +7,12 @@
 //! ```
 
 mod driver;
-mod pace;
 
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use sluicegate_state::leases::Leases;
+use sluicegate_state::leases::{Attendance, Leases};
 use sluicegate_state::store::{Presence, Store};
 use tokio::sync::oneshot;
 
@@ -28,6 +27,9 @@ pub enum ShareError {
     /// The policy that the limiter was made with has no `state.share`, so it has no memory for leases.
     #[error("the policy does not share its limits: it has no state.share")]
     NotShared,
+    /// The limiter shares its limits already, until that [`Sharer`] is dropped.
+    #[error("the limiter shares its limits already")]
+    SharedAlready,
     /// The system has no thread to give.
     #[error("the system has no thread for sharing limits")]
     NoThread(#[from] io::Error),
@@ -39,7 +41,7 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// If the policy does not share its limits, or there is no thread.
+    /// If the policy does not share its limits, the limiter shares them already, or there is no thread.
     pub fn share<S: Store>(&self, store: S) -> Result<Sharer, ShareError> {
         let leases = self.shared.leases.as_ref().ok_or(ShareError::NotShared)?;
         let presence = Presence {
@@ -53,12 +55,14 @@ impl Limiter {
                 .take(8)
                 .fold(0, |number, byte| number << 8 | u64::from(*byte)),
         };
-        Ok(Sharer::start(Arc::clone(leases), store, presence)?)
+        let attendance = leases.attend().ok_or(ShareError::SharedAlready)?;
+        Ok(Sharer::start(Arc::clone(leases), attendance, store, presence)?)
     }
 }
 
 /// Keeps a limiter's shared limits in step with a store, until it is dropped: then it gives back what this node holds, which
-/// takes a few round trips and at most a quarter of a second.
+/// takes a few round trips and at most a quarter of a second. After that each rule goes by its `on_store_loss`, and whoever waits for
+/// the store is answered by it.
 ///
 /// Made by [`Limiter::share`](crate::Limiter::share).
 #[derive(Debug)]
@@ -69,10 +73,10 @@ pub struct Sharer {
 }
 
 impl Sharer {
-    fn start<S: Store>(leases: Arc<Leases>, store: S, presence: Presence) -> io::Result<Self> {
+    fn start<S: Store>(leases: Arc<Leases>, attendance: Attendance, store: S, presence: Presence) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
-        let run = move || runtime.block_on(Driver::new(leases, store, presence).run(stopped));
+        let run = move || runtime.block_on(Driver::new(leases, attendance, store, presence).run(stopped));
         let thread = std::thread::Builder::new()
             .name("sluicegate-share".to_owned())
             .spawn(run)?;
