@@ -3,6 +3,8 @@
 //! Run by `RUSTFLAGS="--cfg loom" cargo nextest run -p sluicegate-state --test loom --release`.
 #![cfg(loom)]
 
+#[path = "loom/leases.rs"]
+mod leases;
 #[path = "loom/permits.rs"]
 mod permits;
 #[path = "loom/small.rs"]
