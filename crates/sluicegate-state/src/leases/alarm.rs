@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::wheel::{NEVER, TICK_US};
 use super::{LaneSet, Leases};
-use crate::atomics::{AtomicU64, Mutex, Ordering, lock};
+use crate::atomics::{AtomicU64, Mutex, Ordering, fence, lock};
 
 /// Wakes the driver when something is due before what it sleeps for.
 pub(super) struct Alarm {
@@ -26,8 +26,9 @@ impl Alarm {
     /// Something is due. Not to be called under a lock.
     pub(super) fn ring(&self, ring: Ring) {
         let Some(tick) = ring.0 else { return };
-        // SeqCst, with the driver's: it says until when it sleeps and then looks once more at what is due, while whoever gets here has
-        // said what is due and then looks until when it sleeps. One of the two sees the other.
+        // With the driver's fence: it says until when it sleeps and then looks once more at what is due, while whoever gets here has said
+        // what is due and then looks until when it sleeps. One of the two sees the other.
+        fence(Ordering::SeqCst);
         if tick < self.sleeps_until.load(Ordering::SeqCst) && self.sleeps_until.swap(0, Ordering::SeqCst) != 0 {
             let waker = lock(&self.waker).take();
             if let Some(waker) = waker {
@@ -91,6 +92,8 @@ impl Future for Due<'_> {
         let alarm = &self.leases.alarm;
         *lock(&alarm.waker) = Some(cx.waker().clone());
         alarm.sleeps_until.store(self.until.max(1), Ordering::SeqCst);
+        // With the one of whoever rings.
+        fence(Ordering::SeqCst);
         if self.leases.dues(&self.except).any(|due| due < self.until) {
             alarm.sleeps_until.store(0, Ordering::SeqCst);
             return Poll::Ready(());

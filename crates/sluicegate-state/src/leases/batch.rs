@@ -10,7 +10,7 @@ use super::side::{Applied, Side, Sight, What};
 use super::status::count;
 use super::waiting::{Answered, NobodyWaits, Owed, Promise, Woken};
 use super::wheel::{NONE, tick};
-use super::{LANES_MAX, Leases, micros};
+use super::{LANES_MAX, Leases, micros, shards};
 use crate::atomics::Ordering;
 use crate::store::{Answer, Call, ITEMS_MAX, Item, Lane, Question, SHARDS, StoreGeneration, StoreKey};
 
@@ -187,7 +187,7 @@ impl Leases {
     /// anything is collected.
     pub fn expire(&self, now: Timestamp) {
         let time = micros(now);
-        for shard in 0..=u8::MAX {
+        for shard in shards() {
             if self.due(shard) <= tick(time) {
                 self.answer_late(shard, time, time);
             }
@@ -197,7 +197,7 @@ impl Leases {
     /// A lane does not answer any more: all who wait for it are answered by the failure policy.
     pub fn dismiss(&self, lane: Lane, now: Timestamp) {
         let time = micros(now);
-        for shard in 0..=u8::MAX {
+        for shard in shards() {
             if self.surroundings.lane(shard) == lane {
                 self.answer_late(shard, f64::INFINITY, time);
             }
@@ -211,7 +211,7 @@ impl Leases {
             let _ = self.surroundings.lost(lane);
         }
         let time = micros(now);
-        for shard in 0..=u8::MAX {
+        for shard in shards() {
             self.answer_late(shard, f64::INFINITY, time);
             let mut stripe = self.stripe(shard);
             for place in 0..stripe.entries.count() {
@@ -253,7 +253,7 @@ impl Leases {
     pub fn due_lanes(&self, now: Timestamp) -> impl Iterator<Item = Lane> + use<> {
         let tick = tick(micros(now));
         let mut is_due = [false; LANES_MAX];
-        for shard in 0..=u8::MAX {
+        for shard in shards() {
             if self.due(shard) <= tick {
                 is_due[usize::from(self.surroundings.lane(shard).0) % LANES_MAX] = true;
             }
@@ -296,7 +296,7 @@ impl Leases {
     }
 
     fn rouse(&self, lane: Lane, time: f64, mut rouse: impl FnMut(&mut Side, f64)) {
-        for shard in 0..=u8::MAX {
+        for shard in shards() {
             if self.surroundings.lane(shard) != lane {
                 continue;
             }
@@ -314,10 +314,9 @@ impl Leases {
 }
 
 /// The shard `offset` after `first`, round the circle.
+#[expect(clippy::cast_possible_truncation, reason = "the remainder is below SHARDS")]
 fn shard_at(first: u8, offset: usize) -> u8 {
-    #[expect(clippy::cast_possible_truncation, reason = "there are 256, and it goes round")]
-    let offset = offset as u8;
-    first.wrapping_add(offset)
+    ((usize::from(first) + offset) % SHARDS) as u8
 }
 
 impl Stripe {

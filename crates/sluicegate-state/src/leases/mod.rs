@@ -192,6 +192,11 @@ fn node_number(node: u64) -> f64 {
     (node & ((1 << 53) - 1)).max(1) as f64
 }
 
+/// All shards.
+fn shards() -> impl Iterator<Item = u8> {
+    (0..=u8::MAX).take(SHARDS)
+}
+
 /// A point in time as core's sharing counts it.
 #[expect(clippy::cast_precision_loss, reason = "2⁵³ µs are 285 years")]
 fn micros(now: Timestamp) -> f64 {
@@ -228,7 +233,7 @@ impl Spot {
     fn at(key: u64) -> Self {
         let (low, high) = key.carrying_mul(0x9E37_79B9_7F4A_7C15, 0);
         let mixed = low ^ high;
-        let shard = (mixed >> 56) as u8;
+        let shard = ((mixed >> 56) % SHARDS as u64) as u8;
         Self { shard, key: mixed }
     }
 }

@@ -1,6 +1,6 @@
 //! How sharing goes, for those who run it.
 
-use super::{LANES_MAX, Leases};
+use super::{LANES_MAX, Leases, shards};
 use crate::atomics::{AtomicU64, Ordering};
 use crate::store::Lane;
 
@@ -92,7 +92,7 @@ impl Leases {
             keys_alone: 0,
             counts: self.counts(),
         };
-        for shard in 0..=u8::MAX {
+        for shard in shards() {
             let mut stripe = self.stripe(shard);
             status.keys += stripe.owned();
             status.keys_max += stripe.capacity();

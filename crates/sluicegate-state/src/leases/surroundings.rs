@@ -47,7 +47,7 @@ pub struct LaneFacts {
 
 /// Some lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LaneSet([u64; LANES_MAX / 64]);
+pub struct LaneSet([u64; LANES_MAX.div_ceil(64)]);
 
 impl LaneSet {
     /// Adds one.
