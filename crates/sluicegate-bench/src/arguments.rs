@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Measures Sluicegate beside its peers, in the same run, on this machine.
@@ -22,7 +24,7 @@ pub(crate) struct Arguments {
     pub(crate) rounds: Option<u32>,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
     /// Every bench
     All,
@@ -48,9 +50,46 @@ pub(crate) enum Command {
     Snapshot,
     /// Processor time of a proxied and of a refused request
     Gateway,
+    /// The laboratory: what a hundred nodes make of one limit, beside rivals; in simulated time, then on a real Redis
+    Fleet(FleetArguments),
+    /// What sharing limits costs a real Redis, and the node
+    Store,
     /// A part of a bench that needs a process of its own
     #[command(subcommand, hide = true)]
     Part(Part),
+}
+
+/// How the laboratory runs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FleetArguments {
+    /// What all random numbers come from
+    #[arg(long, default_value_t = crate::benches::FLEET_SEED)]
+    pub(crate) seed: u64,
+    /// Write the pictures into this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) into: Option<PathBuf>,
+    /// Only this half
+    #[arg(long)]
+    pub(crate) only: Option<Half>,
+}
+
+impl Default for FleetArguments {
+    fn default() -> Self {
+        Self {
+            seed: crate::benches::FLEET_SEED,
+            into: None,
+            only: None,
+        }
+    }
+}
+
+/// A half of the laboratory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Half {
+    /// In simulated time, at full scale
+    Simulated,
+    /// On a real Redis, at a tenth of the scale
+    Real,
 }
 
 /// What a bench starts this program again for.

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use serde_json::json;
 
-use arguments::{Arguments, Command, Part};
+use arguments::{Arguments, Command, Half, Part};
 use benches::{Scale, Size};
 use error::BenchError;
 use machine::Machine;
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), BenchError> {
     let json = arguments.json;
-    let command = arguments.command.unwrap_or(Command::All);
+    let command = arguments.command.as_ref().unwrap_or(&Command::All);
     let size = if arguments.smoke || matches!(command, Command::Smoke) {
         Size::Smoke
     } else {
@@ -64,30 +64,42 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
         size,
         rounds: arguments.rounds,
     };
-    let benches: &[Bench] = match command {
-        Command::All | Command::Smoke => &[
-            benches::decide,
-            benches::algorithms,
-            benches::policy,
-            benches::batch,
-            benches::tail,
-            benches::threads,
-            benches::memory,
-            benches::flood,
-            benches::snapshot,
-            benches::gateway,
+    let benches: Vec<Bench<'_>> = match command {
+        Command::All | Command::Smoke => vec![
+            Box::new(benches::decide),
+            Box::new(benches::algorithms),
+            Box::new(benches::policy),
+            Box::new(benches::batch),
+            Box::new(benches::tail),
+            Box::new(benches::threads),
+            Box::new(benches::memory),
+            Box::new(benches::flood),
+            Box::new(benches::snapshot),
+            Box::new(benches::gateway),
+            Box::new(benches::fleet_simulated),
+            Box::new(benches::fleet_real),
+            Box::new(benches::store),
         ],
-        Command::Decide => &[benches::decide],
-        Command::Algorithms => &[benches::algorithms],
-        Command::Policy => &[benches::policy],
-        Command::Batch => &[benches::batch],
-        Command::Tail => &[benches::tail],
-        Command::Threads => &[benches::threads],
-        Command::Memory => &[benches::memory],
-        Command::Flood => &[benches::flood],
-        Command::Snapshot => &[benches::snapshot],
-        Command::Gateway => &[benches::gateway],
-        Command::Part(part) => return run_part(part),
+        Command::Decide => vec![Box::new(benches::decide)],
+        Command::Algorithms => vec![Box::new(benches::algorithms)],
+        Command::Policy => vec![Box::new(benches::policy)],
+        Command::Batch => vec![Box::new(benches::batch)],
+        Command::Tail => vec![Box::new(benches::tail)],
+        Command::Threads => vec![Box::new(benches::threads)],
+        Command::Memory => vec![Box::new(benches::memory)],
+        Command::Flood => vec![Box::new(benches::flood)],
+        Command::Snapshot => vec![Box::new(benches::snapshot)],
+        Command::Gateway => vec![Box::new(benches::gateway)],
+        Command::Fleet(arguments) => {
+            let simulated: Bench<'_> = Box::new(|scale| benches::fleet(scale, arguments));
+            match arguments.only {
+                None => vec![simulated, Box::new(benches::fleet_real)],
+                Some(Half::Simulated) => vec![simulated],
+                Some(Half::Real) => vec![Box::new(benches::fleet_real)],
+            }
+        }
+        Command::Store => vec![Box::new(benches::store)],
+        Command::Part(part) => return run_part(*part),
     };
 
     let machine = Machine::look();
@@ -112,7 +124,7 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
     Ok(())
 }
 
-type Bench = fn(Scale) -> Result<Report, BenchError>;
+type Bench<'a> = Box<dyn Fn(Scale) -> Result<Report, BenchError> + 'a>;
 
 /// A part of a bench that needs a process of its own; its answer is JSON.
 fn run_part(part: Part) -> Result<(), BenchError> {

@@ -14,6 +14,9 @@ pub(crate) struct Report {
     pub(crate) bench: &'static str,
     /// What was measured, in one line.
     pub(crate) about: &'static str,
+    /// What people read in place of the figures one by one, where those are many.
+    #[serde(skip)]
+    pub(crate) table: Option<String>,
     /// One line of the table each.
     pub(crate) figures: Vec<Figure>,
     /// What was to be reached.
@@ -50,6 +53,10 @@ pub(crate) enum Unit {
     MiB,
     /// How many times as much.
     Times,
+    /// Hundredths.
+    Percent,
+    /// How many in a second.
+    PerSecond,
     /// How many.
     Count,
 }
@@ -63,6 +70,8 @@ impl Unit {
             Self::Bytes => "B",
             Self::MiB => "MiB",
             Self::Times => "×",
+            Self::Percent => "%",
+            Self::PerSecond => "/s",
             Self::Count => "",
         }
     }
@@ -185,7 +194,10 @@ impl fmt::Display for Report {
                 figure.unit.as_str().to_owned(),
             ]);
         }
-        write!(f, "{figures}")?;
+        match &self.table {
+            Some(table) => write!(f, "{table}")?,
+            None => write!(f, "{figures}")?,
+        }
         if !self.goals.is_empty() {
             let mut goals = Columns::new(["goal", "bound", "ours", "verdict", "best peer", "peer ÷ ours"], 1);
             for goal in &self.goals {
@@ -222,11 +234,12 @@ impl fmt::Display for Report {
 }
 
 /// A number with as many digits as its size deserves.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 1_000.0 => 0,
         size if size >= 10.0 => 1,
-        _ => 2,
+        size if size >= 0.1 || size == 0.0 => 2,
+        _ => 4,
     };
     format!("{value:.digits$}")
 }
@@ -322,6 +335,7 @@ mod tests {
         let mut report = Report {
             bench: "decide",
             about: "",
+            table: None,
             figures: Vec::new(),
             goals: Vec::new(),
             notes: Vec::new(),

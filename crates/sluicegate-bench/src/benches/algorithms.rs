@@ -28,6 +28,7 @@ pub(crate) fn algorithms(scale: Scale) -> Result<Report, BenchError> {
     let mut report = Report {
         bench: BENCH,
         about: "processor time a decision, clock included, string key in a stack buffer; the loop's own cost subtracted",
+        table: None,
         figures: Vec::new(),
         goals: Vec::new(),
         notes: vec![

@@ -75,6 +75,7 @@ fn measure(scale: Scale) -> Result<Report, BenchError> {
     Ok(Report {
         bench: BENCH,
         about: "processor time a decision, in rows of keys that are at hand together; the loop's own cost subtracted",
+        table: None,
         figures: figures.collect(),
         goals: vec![Goal {
             what: format!("a decision in a batch, {scenario}"),

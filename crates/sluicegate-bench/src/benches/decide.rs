@@ -53,6 +53,7 @@ fn measure_all(scale: Scale) -> Result<Report, BenchError> {
     let mut report = Report {
         bench: BENCH,
         about: "processor time a decision, clock included, string key in a stack buffer; the loop's own cost subtracted",
+        table: None,
         figures: Vec::new(),
         goals: Vec::new(),
         notes: vec![

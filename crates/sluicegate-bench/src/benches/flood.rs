@@ -69,6 +69,7 @@ pub(crate) fn flood(scale: Scale) -> Result<Report, BenchError> {
     Ok(Report {
         bench: BENCH,
         about: "random keys, each new; every single decision timed by the time stamp counter, whose reading is included",
+        table: None,
         figures: subjects.iter().flat_map(Subject::figures).collect(),
         goals: goals(ours, peers),
         notes: vec![format!(

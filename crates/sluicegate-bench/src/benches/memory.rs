@@ -45,6 +45,7 @@ pub(crate) fn memory(scale: Scale) -> Result<Report, BenchError> {
     let mut report = Report {
         bench: BENCH,
         about: "bytes a key, full with live token buckets under string keys",
+        table: None,
         figures: Vec::new(),
         goals: Vec::new(),
         notes: vec![

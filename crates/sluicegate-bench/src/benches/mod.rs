@@ -3,22 +3,26 @@
 mod algorithms;
 mod batch;
 mod decide;
+mod fleet;
 mod flood;
 mod gateway;
 mod memory;
 mod policy;
 mod snapshot;
+mod store;
 mod tail;
 mod threads;
 
 pub(crate) use algorithms::algorithms;
 pub(crate) use batch::batch;
 pub(crate) use decide::decide;
+pub(crate) use fleet::{SEED as FLEET_SEED, real as fleet_real, simulate as fleet, simulated as fleet_simulated};
 pub(crate) use flood::{flood, part as flood_part};
 pub(crate) use gateway::{gateway, proxy, refuser};
 pub(crate) use memory::{memory, part as memory_part};
 pub(crate) use policy::{part as policy_part, policy};
 pub(crate) use snapshot::snapshot;
+pub(crate) use store::store;
 pub(crate) use tail::tail;
 pub(crate) use threads::threads;
 

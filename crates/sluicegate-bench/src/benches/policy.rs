@@ -38,6 +38,7 @@ pub(crate) fn policy(scale: Scale) -> Result<Report, BenchError> {
     let mut report = Report {
         bench: BENCH,
         about: "processor time from a parsed request to the end of what it holds, clock included; the loop's own cost subtracted",
+        table: None,
         figures: Vec::new(),
         goals: Vec::new(),
         notes: Vec::new(),

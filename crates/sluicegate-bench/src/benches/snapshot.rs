@@ -112,6 +112,7 @@ impl Found {
         Report {
             bench: BENCH,
             about: "token buckets, all live; the file in the system's cache, not brought to the disk",
+            table: None,
             figures,
             goals: vec![
                 goal("writing", spread(&self.writing[0]).median, 300.0, Unit::Millis),

@@ -96,6 +96,7 @@ fn measure(scale: Scale) -> Result<Report, BenchError> {
     Ok(Report {
         bench: BENCH,
         about: "own processor time of each single decision, the asking for that time included",
+        table: None,
         figures: subjects.iter().flat_map(Subject::figures).collect(),
         goals,
         notes: vec![

@@ -24,6 +24,7 @@ pub(crate) fn threads(scale: Scale) -> Result<Report, BenchError> {
     let mut report = Report {
         bench: BENCH,
         about: "time a decision on the wall, each thread on a processor of its own; the loop's own cost subtracted",
+        table: None,
         figures: Vec::new(),
         goals: Vec::new(),
         notes: Vec::new(),

@@ -32,6 +32,7 @@ pub(crate) fn gateway(scale: Scale) -> Result<Report, BenchError> {
     let mut report = Report {
         bench: BENCH,
         about: "user and system time of the server process ÷ requests answered; keep-alive, 32 connections, bodies of 1 KiB",
+        table: None,
         figures: Vec::new(),
         goals: Vec::new(),
         notes: Vec::new(),

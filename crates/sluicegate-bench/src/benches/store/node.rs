@@ -1,0 +1,77 @@
+//! What syncing a key costs the node: processor time of the thread that shares limits.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use sluicegate::SystemClock;
+
+use super::setting::{CONNECTIONS, SHARING};
+use super::{RULE, Setting};
+use crate::error::BenchError;
+use crate::spread::number;
+use crate::stopwatch::{Stopwatch, cpu_of_threads, pause};
+
+/// Keys that take turns.
+const KEYS: u32 = 10_000;
+
+/// Requests in a millisecond: twenty a second for each key.
+const A_MILLISECOND: u64 = 200;
+
+/// One of a hundred nodes, to each of which a key comes as often: what it may let through without a word is little.
+const LIMIT: &str = "limit: 1000/s burst 2000, sharing: hybrid, fanout: 100";
+
+/// What a synced key costs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    /// Nanoseconds of the sharing thread.
+    pub(super) sharing: f64,
+    /// Nanoseconds of the thread that moves the connection's bytes.
+    pub(super) connection: f64,
+    /// Keys in the mean call.
+    pub(super) keys_a_call: f64,
+}
+
+/// Lets a node decide for so long, and divides what its threads took by the keys that were synced.
+pub(super) fn measure(setting: &Setting, span: Duration) -> Result<Found, BenchError> {
+    let nodes = setting.nodes(1, LIMIT, &SystemClock::new().into())?;
+    let limiter = &nodes[0].limiter;
+    let load = |span: Duration| -> Result<(), BenchError> {
+        let watch = Stopwatch::start();
+        let mut key: u32 = 0;
+        let mut milliseconds: u128 = 0;
+        while watch.read().wall < span {
+            for _ in 0..A_MILLISECOND {
+                let checked = limiter.check(RULE, key);
+                let passes = checked
+                    .map_err(|error| BenchError::set_up("sluicegate", &error))?
+                    .passes();
+                black_box(passes);
+                key = (key + 1) % KEYS;
+            }
+            milliseconds += 1;
+            if watch.read().wall.as_millis() < milliseconds {
+                pause(Duration::from_micros(500));
+            }
+        }
+        Ok(())
+    };
+    let counts = || limiter.sharing().map(|sharing| sharing.counts).unwrap_or_default();
+    let time = |name| {
+        cpu_of_threads(name).ok_or_else(|| BenchError::NoFigure {
+            bench: "store",
+            what: "this system does not tell a thread's time".to_owned(),
+        })
+    };
+    // Leases begin.
+    load(span / 4)?;
+
+    let (counted, sharing, connection) = (counts(), time(SHARING)?, time(CONNECTIONS)?);
+    load(span)?;
+    let keys = number((counts().keys - counted.keys).max(1));
+    let nanos = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() * 1e9 / keys;
+    Ok(Found {
+        sharing: nanos(sharing, time(SHARING)?),
+        connection: nanos(connection, time(CONNECTIONS)?),
+        keys_a_call: keys / number((counts().calls - counted.calls).max(1)),
+    })
+}
