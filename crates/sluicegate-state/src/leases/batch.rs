@@ -349,11 +349,12 @@ impl Stripe {
         if left > 0.0 {
             self.entries.at(place).side.return_taken(sight, left);
         }
-        // Those who came while it was under way: what has come for others may do for them, and then they need no ask of their own.
+        // Those who came while it was under way: what has come for others may do for them, and then they need no ask of their own. Whom it
+        // does not serve waits on: for a request that waits, there may be what is too little to lease.
         while let Some(waiter) = self.first_waiter(place) {
             let cost = waiter.cost;
             let look = self.entries.at(place).side.look(sight, cost);
-            if look == Look::Wait {
+            if !look.passes() {
                 break;
             }
             let Some((_, owed)) = self.pop_waiter(place) else { break };
@@ -361,10 +362,10 @@ impl Stripe {
             entry.side.leave(cost, false);
             match owed {
                 Owed::Promise(promise) => woken.add(entry.answer(promise, sight, sight, cost)),
-                Owed::Nobody if look.passes() => {
+                Owed::Nobody => {
                     let _ = entry.side.spend(sight, look, cost);
                 }
-                Owed::Nobody | Owed::Answered => {}
+                Owed::Answered => {}
             }
         }
         woken

@@ -348,21 +348,17 @@ impl Leases {
         if taken > 0.0 {
             entry.lease.return_taken(view, taken);
         }
-        // Those who came while it was under way need no ask of their own where its reply has settled what they meet.
+        // Those who came while it was under way need no ask of their own where the lease that came does for them.
         while let Some(waiter) = entry.waiters.front().copied() {
             let cost = waiter.request.cost;
             let look = entry.lease.look(view, cost);
-            if look == Look::Wait {
+            if !look.passes() {
                 break;
             }
             entry.waiters.pop_front();
             entry.lease.leave(cost, false);
-            if look.passes() {
-                let _ = entry.lease.spend(view, look, cost);
-                Self::pass(net, entry, look, &waiter.request);
-            } else {
-                net.refuse(&waiter.request);
-            }
+            let _ = entry.lease.spend(view, look, cost);
+            Self::pass(net, entry, look, &waiter.request);
         }
     }
 

@@ -6,7 +6,7 @@ use sluicegate_core::Limit;
 use sluicegate_core::sharing::{Kind, Plan, SIGMA, Sharing, Terms};
 use sluicegate_testkit::fleet::{Load, Place};
 
-use super::common::{MEDIUM, SEEDS, plan, play, setup};
+use super::common::{LARGE, MEDIUM, SEEDS, plan, play, setup};
 
 const NODES: u32 = 100;
 
@@ -98,6 +98,11 @@ fn three_bursts_within_fifty_milliseconds_on_all_nodes_pass_once() {
         let hybrid = play(&setup(NODES, plan(MEDIUM, Sharing::Hybrid), load), seed);
         assert!(hybrid.lenient_excess() <= f64::from(NODES), "sigma is {SIGMA}");
         assert!(hybrid.admitted() >= 180.0);
+    }
+    for sharing in [Sharing::Leased, Sharing::Hybrid] {
+        let outcome = play(&setup(NODES, plan(LARGE, sharing), Load::burst(300_000.0, 5.0)), 1);
+        assert!(outcome.excess() <= 1.0);
+        assert!(outcome.goodput() >= 0.9, "{sharing:?}");
     }
 }
 
