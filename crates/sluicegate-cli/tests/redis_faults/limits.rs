@@ -14,6 +14,7 @@ fn five_on_a_hundred_nodes_are_five_in_one_moment_and_under_ten_times_the_load()
     let leased = Shared::new("5/s", Mode::Leased).on_store_loss(OnStoreLoss::Closed);
     let fleet = Fleet::start(NODES, leased, &ring(&[server.address()]));
     let load = Load::new(50, NODES);
+    let is_enough = |(in_one_moment, in_three_seconds): &(u64, u64)| *in_one_moment >= 3 && *in_three_seconds >= 16;
     let mut seen = Vec::new();
     for run in 0..3 {
         let in_one_moment = fleet.send((0..15).map(|node| (node, 1 + run))).allowed;
@@ -21,11 +22,12 @@ fn five_on_a_hundred_nodes_are_five_in_one_moment_and_under_ten_times_the_load()
         let in_three_seconds = fleet.run(&load.clone().of_key(100 + run), ms(3_000)).allowed;
         fleet.assert_holds(Mishaps::default());
         seen.push((in_one_moment, in_three_seconds));
-        if in_one_moment >= 3 && in_three_seconds >= 16 {
-            return Ok(());
+        if seen.iter().any(is_enough) {
+            break;
         }
     }
-    panic!("of 5 and 20 were admitted {seen:?}");
+    assert!(seen.iter().any(is_enough), "of 5 and 20 were admitted {seen:?}");
+    Ok(())
 }
 
 #[test]

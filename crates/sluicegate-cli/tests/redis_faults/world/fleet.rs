@@ -170,9 +170,8 @@ impl Fleet {
     #[track_caller]
     pub(crate) fn until(&self, what: &str, is_so: impl Fn(&SharingStatus) -> bool) {
         let all = || self.statuses().iter().all(&is_so);
-        if let Err(late) = poll::until_true(what, PATIENCE, all) {
-            panic!("{late}: {:#?}", self.statuses().first());
-        }
+        let waited = poll::until_true(what, PATIENCE, all);
+        assert!(waited.is_ok(), "{what}: {:#?}", self.statuses().first());
     }
 
     /// Goes on with `load` until every node's status `is_so`.
@@ -200,15 +199,13 @@ impl Fleet {
     pub(crate) fn run_until_accurate(&self, load: &Load) {
         let (_, rate) = self.limit.burst_and_rate();
         let expected = rate * f64::from(load.keys) / 2.0;
-        let mut seen = Vec::new();
-        for _ in 0..HALVES_TRIED {
-            let admitted = self.run(load, ms(500)).allowed;
-            if (0.85..1.15).contains(&(admitted as f64 / expected)) {
-                return;
-            }
-            seen.push(admitted);
-        }
-        panic!("of {expected} in half a second were admitted {seen:?}");
+        let halves = (0..HALVES_TRIED).map(|_| self.run(load, ms(500)).allowed);
+        let is_wrong = |admitted: &u64| !(0.85..1.15).contains(&(*admitted as f64 / expected));
+        let seen: Vec<_> = halves.take_while(is_wrong).collect();
+        assert!(
+            seen.len() < HALVES_TRIED,
+            "of {expected} in half a second were admitted {seen:?}"
+        );
     }
 
     /// Goes on with `load` until something of it is let through.
