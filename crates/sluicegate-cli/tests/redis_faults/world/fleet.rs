@@ -296,7 +296,7 @@ impl Drop for Fleet {
 impl Node {
     fn start(number: usize, limit: Shared, addresses: &Addresses, clock: &AnyClock, runtime: &Handle) -> Self {
         let text = format!(
-            "version: 1\nstate: {{memory: 8MiB, secret_file: secret, share: {{redis: \"redis://127.0.0.1:1\"}}}}\nroutes:\n  - {{name: all, path: \"/{{*rest}}\", upstream: up}}\ngateway: {{listen: \"127.0.0.1:0\", upstreams: {{up: {{servers: \"127.0.0.1:1\"}}}}}}\nrules:\n{}",
+            "version: 1\nstate: {{memory: 64MiB, secret_file: secret, share: {{redis: \"redis://127.0.0.1:1\"}}}}\nroutes:\n  - {{name: all, path: \"/{{*rest}}\", upstream: up}}\ngateway: {{listen: \"127.0.0.1:0\", upstreams: {{up: {{servers: \"127.0.0.1:1\"}}}}}}\nrules:\n{}",
             limit.rule()
         );
         let (policy, _) = Policy::parse("policy.yaml", &text).expect("a good policy");
