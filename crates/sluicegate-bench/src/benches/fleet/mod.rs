@@ -191,6 +191,39 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/sharing-laboratory")
     }
 
+    /// The scenarios that pictures show, at full scale, from the seed that the command takes unless told otherwise.
+    fn drawn() -> Vec<(&'static str, String)> {
+        let full = Scale {
+            size: super::super::Size::Full,
+            rounds: None,
+        };
+        let mut scenarios = scenario::all(full).expect("limits that can be read");
+        scenarios.retain(|scenario| PICTURES.iter().any(|(name, ..)| *name == scenario.name));
+        let runs: Vec<_> = scenarios
+            .iter()
+            .flat_map(|scenario| DRAWN.map(|contestant| Played::play(scenario, contestant, SEED)))
+            .collect();
+        pictures(&scenarios, &runs, SEED)
+    }
+
+    #[test]
+    fn the_documentations_pictures_are_what_the_laboratory_draws_today() {
+        let drawn = drawn();
+        assert_eq!(drawn.len(), PICTURES.len());
+        let stale: Vec<_> = drawn
+            .iter()
+            .filter(|(name, text)| {
+                let kept = fs::read_to_string(documented().join(name).with_extension("svg"));
+                kept.ok().as_ref() != Some(text)
+            })
+            .map(|(name, _)| name)
+            .collect();
+        assert!(
+            stale.is_empty(),
+            "{stale:?} are out of date: run `./x bench fleet --only simulated --into docs/sharing-laboratory`, and look at them"
+        );
+    }
+
     #[test]
     fn every_picture_is_in_the_documentation_beside_a_text_that_stands_for_it() {
         let page = fs::read_to_string(documented().with_file_name("benchmarks.md")).expect("docs/benchmarks.md");
