@@ -238,7 +238,7 @@ pub(crate) fn short(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 1_000.0 => 0,
         size if size >= 10.0 => 1,
-        size if size >= 0.1 || size == 0.0 => 2,
+        size if size >= 0.095 || size == 0.0 => 2,
         _ => 4,
     };
     format!("{value:.digits$}")
