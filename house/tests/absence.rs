@@ -27,6 +27,8 @@ const FILES: &[&str] = &[
     "crates/sluicegate/src/secret.rs",
     // What a server of the store asks for.
     "crates/sluicegate/src/password.rs",
+    // By which certificates it is judged, and what is shown to it.
+    "crates/sluicegate/src/certificate.rs",
     // What a node remembers, across a restart.
     "crates/sluicegate-state/src/snapshot/file.rs",
     // The lock of the state directory.

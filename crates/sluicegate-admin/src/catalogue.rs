@@ -65,6 +65,31 @@ pub const FAMILIES: &[&Family] = &[
     &SNAPSHOT_LOAD_FAILURES,
     &SNAPSHOT_KEYS_RESTORED,
     &SNAPSHOT_KEYS_LOST,
+    &SHARING_NODES,
+    &SHARING_LANES,
+    &SHARING_LANES_UP,
+    &SHARING_ROUND_TRIP_SECONDS,
+    &SHARING_LAG_SECONDS,
+    &SHARING_FOREIGN_SECRET,
+    &SHARING_KEYS,
+    &SHARING_KEYS_MAX,
+    &SHARING_KEYS_ALONE,
+    &SHARING_OUTSTANDING_UNITS,
+    &SHARING_UNREPORTED_UNITS,
+    &SHARING_CALLS,
+    &SHARING_KEY_OPERATIONS,
+    &SHARING_DAMAGED,
+    &SHARING_WAITED,
+    &SHARING_LATE,
+    &STORE_CONNECTED,
+    &STORE_BREAKER,
+    &STORE_IN_FLIGHT,
+    &STORE_ROUND_TRIP_SECONDS,
+    &STORE_CONNECTIONS,
+    &STORE_SCRIPT_LOADS,
+    &STORE_CALLS,
+    &STORE_CALL_FAILURES,
+    &STORE_MAY_EVICT,
     &SERIES_OMITTED,
 ];
 
@@ -255,6 +280,153 @@ pub const SNAPSHOT_KEYS_LOST: Family = gauge(
     "snapshot_keys_lost",
     &[],
     "Keys of the snapshot that found no room at the start",
+);
+
+/// Nodes that share limits.
+pub const SHARING_NODES: Family = gauge(
+    "sharing_nodes",
+    &[],
+    "Nodes that share limits, this one among them; those that went are forgotten slowly",
+);
+
+/// Parts of the store.
+pub const SHARING_LANES: Family = gauge(
+    "sharing_lanes",
+    &[],
+    "Parts of the store that are spoken with by themselves: servers, or shards of a cluster",
+);
+
+/// Those of them that answer.
+pub const SHARING_LANES_UP: Family = gauge("sharing_lanes_up", &[], "Parts of the store that answer");
+
+/// How long a call takes.
+pub const SHARING_ROUND_TRIP_SECONDS: Family = gauge(
+    "sharing_round_trip_seconds",
+    &[],
+    "The longest smoothed round trip to a part of the store that answers",
+);
+
+/// How far speaking with the store is behind.
+pub const SHARING_LAG_SECONDS: Family = gauge(
+    "sharing_lag_seconds",
+    &[],
+    "For how long the first of the keys that have to speak with the store has waited for a call",
+);
+
+/// Whether the store is used under another secret.
+pub const SHARING_FOREIGN_SECRET: Family = gauge(
+    "sharing_foreign_secret",
+    &[],
+    "1 while nodes with another secret use the store, and this one keeps its limits alone; else 0",
+);
+
+/// Keys with a lease.
+pub const SHARING_KEYS: Family = gauge("sharing_keys", &[], "Keys of shared limits that this node remembers");
+
+/// Room for them.
+pub const SHARING_KEYS_MAX: Family = gauge("sharing_keys_max", &[], "Room for keys of shared limits");
+
+/// Keys that go by the share.
+pub const SHARING_KEYS_ALONE: Family = gauge(
+    "sharing_keys_alone",
+    &[],
+    "Keys that go by this node's share, without the store",
+);
+
+/// What leases hold.
+pub const SHARING_OUTSTANDING_UNITS: Family = gauge(
+    "sharing_outstanding_units",
+    &[],
+    "Units that this node holds by lease and has not spent, over all keys",
+);
+
+/// What the store does not know yet.
+pub const SHARING_UNREPORTED_UNITS: Family = gauge(
+    "sharing_unreported_units",
+    &[],
+    "Units that this node let pass and has not told the store of, over all keys: what it adds to the excess now",
+);
+
+/// Calls to the store.
+pub const SHARING_CALLS: Family = counter(
+    "sharing_calls",
+    &["outcome"],
+    "Calls to the store, by what came of them",
+);
+
+/// Keys in them.
+pub const SHARING_KEY_OPERATIONS: Family = counter("sharing_key_operations", &[], "Keys in the calls that were done");
+
+/// What made no sense.
+pub const SHARING_DAMAGED: Family = counter(
+    "sharing_damaged",
+    &[],
+    "Values in the store that made no sense, and were replaced",
+);
+
+/// Charges that waited.
+pub const SHARING_WAITED: Family = counter("sharing_waited", &[], "Charges that waited for the store");
+
+/// Charges that waited in vain.
+pub const SHARING_LATE: Family = counter(
+    "sharing_late",
+    &[],
+    "Charges that waited for the store in vain, and were answered without it",
+);
+
+/// Whether there is a connection.
+pub const STORE_CONNECTED: Family = gauge(
+    "store_connected",
+    &["server"],
+    "1 if calls are sent to this server of the store, else 0",
+);
+
+/// How the breaker stands.
+pub const STORE_BREAKER: Family = gauge(
+    "store_breaker",
+    &["server", "state"],
+    "1 for the state that the breaker before this server is in, 0 for the others",
+);
+
+/// Calls under way.
+pub const STORE_IN_FLIGHT: Family = gauge("store_in_flight", &["server"], "Calls to this server under way");
+
+/// How long a call takes.
+pub const STORE_ROUND_TRIP_SECONDS: Family = gauge(
+    "store_round_trip_seconds",
+    &["server"],
+    "The mean round trip of the last eight calls to this server or so, 0 before the first",
+);
+
+/// Connections made.
+pub const STORE_CONNECTIONS: Family = counter(
+    "store_connections",
+    &["server"],
+    "Connections made to this server, the first among them",
+);
+
+/// Scripts given again.
+pub const STORE_SCRIPT_LOADS: Family = counter(
+    "store_script_loads",
+    &["server"],
+    "Times that this server had lost the script and was given it again",
+);
+
+/// Calls sent.
+pub const STORE_CALLS: Family = counter("store_calls", &["server"], "Calls sent to this server");
+
+/// Calls that failed.
+pub const STORE_CALL_FAILURES: Family = counter(
+    "store_call_failures",
+    &["server", "reason"],
+    "Calls to this server that failed, by why",
+);
+
+/// Whether it forgets.
+pub const STORE_MAY_EVICT: Family = gauge(
+    "store_may_evict",
+    &["server"],
+    "1 if this server evicts keys when its memory is full, and then forgets what was used; else 0",
 );
 
 /// How many series found no room in this scrape.

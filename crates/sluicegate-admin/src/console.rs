@@ -17,6 +17,7 @@ use crate::guard::guard;
 use crate::readings::Source;
 use crate::reload::{Reload, Reloads, Told};
 use crate::scrape::{self, Exposition};
+use crate::sharing::{SharingView, Standing as StoreStanding};
 use crate::{Readiness, Stage};
 
 /// The pages behind the admin listener.
@@ -36,8 +37,13 @@ pub struct PolicyFile {
 
 impl Console {
     /// Serves `sources` under `/metrics` and `readiness` under `/readyz`; where there is a policy file, `/readyz` tells of it too, and a
-    /// POST to `/reload` reads it again.
-    pub fn new(sources: Vec<Arc<dyn Source>>, readiness: Readiness, file: Option<PolicyFile>) -> Self {
+    /// POST to `/reload` reads it again; where limits are shared, `/sharing` and `/readyz` tell how.
+    pub fn new(
+        sources: Vec<Arc<dyn Source>>,
+        readiness: Readiness,
+        file: Option<PolicyFile>,
+        sharing: Option<SharingView>,
+    ) -> Self {
         let mut router = Router::new()
             .route("/", get(index))
             .route("/metrics", get(metrics))
@@ -46,10 +52,14 @@ impl Console {
         if file.is_some() {
             router = router.route("/reload", post(reload));
         }
+        if sharing.is_some() {
+            router = router.route("/sharing", get(share));
+        }
         let shared = Arc::new(Shared {
             exposition: Exposition::new(sources),
             readiness,
             file,
+            sharing,
         });
         let router = router
             .fallback(nothing_here)
@@ -73,6 +83,7 @@ struct Shared {
     exposition: Exposition,
     readiness: Readiness,
     file: Option<PolicyFile>,
+    sharing: Option<SharingView>,
 }
 
 async fn index() -> Response {
@@ -93,7 +104,9 @@ async fn health() -> Response {
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     let stage = shared.readiness.stage();
-    let ready = stage == Stage::Ready;
+    let sharing = shared.sharing.as_ref();
+    let refusal = sharing.and_then(SharingView::refusal).filter(|_| stage == Stage::Ready);
+    let ready = stage == Stage::Ready && refusal.is_none();
     let status = if ready {
         StatusCode::OK
     } else {
@@ -107,8 +120,9 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     let told = Standing {
         ready,
         stage: stage.as_str(),
-        reason: stage.reason(),
+        reason: refusal.unwrap_or(stage.reason()),
         policy,
+        store: sharing.and_then(SharingView::standing),
     };
     json(status, &told)
 }
@@ -122,6 +136,16 @@ struct Standing<'a> {
     /// `None` where there is no file.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<Told<'a>>,
+    /// `None` where nothing is shared. A store that is away makes nobody less ready whose rules go on without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<StoreStanding>,
+}
+
+async fn share(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.sharing.as_ref().and_then(SharingView::page) {
+        Some(page) => json(StatusCode::OK, &page),
+        None => nothing_here().await,
+    }
 }
 
 async fn reload(State(shared): State<Arc<Shared>>) -> Response {

@@ -2,16 +2,18 @@
 //!
 //! ```text
 //!  Limiter ──┐
+//!  Store ────┤
 //!            ├─ Source ──► Readings ──► prometheus-client ──► GET /metrics
 //!  Gateway ──┘             (bounded)
 //!  Readiness ───────────────────────────────────────────────► GET /readyz
-//!  Reloads ─────────────────────────────────────────────────────┘
+//!  Reloads ─────────────────────────────────────────────────────┤
+//!  SharingView ─────────────────────────────────────────────────┴──► GET /sharing
 //!  Reload ◄──────────────────────────────────────────────────── POST /reload
 //! ```
 //!
 //! In reading order: [`catalogue`] names every metric there is, [`Source`] is what can be asked for numbers,
 //! [`Readings`] collects the answers under a bound, [`Readiness`] says whether traffic should come, [`Reloads`] what became of the policy
-//! file, and [`Admin`] is the listener. Labels hold words of the configuration only, so traffic can raise a number and never add a series.
+//! file, [`SharingView`] how limits are shared with other nodes, and [`Admin`] is the listener. Labels hold words of the configuration only, so traffic can raise a number and never add a series.
 //!
 //! What is absent: this crate writes nothing to the limiter, reads no file and knows no client; who may is behind [`Reload`]. It does not start on an address that
 //! other machines can reach, since nothing here asks who is calling.
@@ -37,6 +39,7 @@ mod readiness;
 mod readings;
 mod reload;
 mod scrape;
+mod sharing;
 mod sources;
 
 pub use console::{Console, PolicyFile};
@@ -44,4 +47,5 @@ pub use listener::{Admin, AdminError};
 pub use readiness::{Readiness, Stage};
 pub use readings::{Readings, SERIES_MAX, Source};
 pub use reload::{Reload, Reloaded, Reloads};
+pub use sharing::{Breaker, SharingView, StoreServer, StoreServers};
 pub use sources::{BuildSource, LimiterSource};

@@ -33,7 +33,7 @@ struct Answer {
 fn start(readiness: Readiness) -> SocketAddr {
     let admin = Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free loopback port");
     let address = admin.address();
-    tokio::spawn(admin.serve(Console::new(vec![Arc::new(One)], readiness, None), pending()));
+    tokio::spawn(admin.serve(Console::new(vec![Arc::new(One)], readiness, None, None), pending()));
     address
 }
 
@@ -188,9 +188,11 @@ async fn a_told_listener_stops_and_frees_its_port() {
     let admin = Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free loopback port");
     let address = admin.address();
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(admin.serve(Console::new(Vec::new(), Readiness::new(), None), async {
-        let _ = stopped.await;
-    }));
+    let served = tokio::spawn(
+        admin.serve(Console::new(Vec::new(), Readiness::new(), None, None), async {
+            let _ = stopped.await;
+        }),
+    );
     assert_eq!(get(address, "/healthz").await.status, 200);
     // A connection that was never used does not hold it up for longer than the deadline.
     let _idle = TcpStream::connect(address).await.expect("the listener is bound");
@@ -253,7 +255,7 @@ fn start_with_file(reloaded: Reloaded) -> (SocketAddr, Arc<Always>) {
         reload: Arc::<Always>::clone(&reload),
         reloads: reloads.clone(),
     };
-    let console = Console::new(vec![Arc::new(reloads)], readiness, Some(file));
+    let console = Console::new(vec![Arc::new(reloads)], readiness, Some(file), None);
     tokio::spawn(admin.serve(console, pending()));
     (address, reload)
 }

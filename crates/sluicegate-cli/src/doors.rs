@@ -17,6 +17,7 @@ use crate::descriptors;
 use crate::directory::OnlyUser;
 use crate::environment::Environment;
 use crate::snapshot::Keeper;
+use crate::store::Sharing;
 use crate::traffic::TrafficSource;
 use crate::version::VERSION;
 use crate::worker::Worker;
@@ -32,6 +33,8 @@ pub(crate) struct Doors {
     drain: Trigger,
     end: End,
     keeper: Keeper,
+    /// `None` where the policy shares nothing.
+    sharing: Option<Sharing>,
     _directory: Option<OnlyUser>,
     _cleaner: Cleaner,
 }
@@ -57,7 +60,7 @@ impl Doors {
     ///
     /// # Errors
     ///
-    /// When an address cannot be had, the secret cannot be kept, or the table's memory is not there.
+    /// When an address cannot be had, the secret cannot be kept, what the store asks for is not there, or the table's memory is not.
     pub(crate) fn open(
         policy: &Policy,
         file: Option<PolicyFile>,
@@ -73,6 +76,10 @@ impl Doors {
         let limiter = Limiter::new(policy, &secret, SystemClock::new()).context("the policy cannot be put to work")?;
         let limiter = Arc::new(limiter);
         let keeper = Keeper::start(&limiter, &policy.state)?;
+        let share = policy.state.share.as_ref();
+        let sharing = share
+            .map(|share| Sharing::start(&limiter, share, environment))
+            .transpose()?;
         let readiness = Readiness::new();
 
         // Before the gateway looks how many clients it has descriptors for.
@@ -88,9 +95,13 @@ impl Doors {
         if let Some(file) = &file {
             sources.push(Arc::new(file.reloads.clone()));
         }
+        let view = sharing.as_ref().map(|sharing| sharing.view(&limiter));
+        if let Some(view) = &view {
+            sources.push(Arc::new(view.clone()));
+        }
         // Last, since it is the one that a large policy overruns the bound of a scrape with.
         sources.push(Arc::new(LimiterSource::new(Arc::clone(&limiter))));
-        let console = Console::new(sources, readiness.clone(), file);
+        let console = Console::new(sources, readiness.clone(), file, view);
         let admin = policy
             .admin
             .listen
@@ -116,6 +127,7 @@ impl Doors {
             drain,
             end: End::Awaited(told),
             keeper,
+            sharing,
             _cleaner: cleaner,
             _directory: directory,
         })
@@ -155,8 +167,8 @@ impl Doors {
         self.drain.fire();
     }
 
-    /// Waits until the gateway has ended, keeps what is remembered, then closes the admin listener, which tells of the drain to its
-    /// end.
+    /// Waits until the gateway has ended, keeps what is remembered, gives back what is held of shared limits, then closes the admin
+    /// listener, which tells of the drain to its end.
     ///
     /// # Errors
     ///
@@ -168,6 +180,9 @@ impl Doors {
             End::Awaited(_) => anyhow::bail!("the gateway has not ended; please report this"),
         };
         self.keeper.finish().await;
+        if let Some(sharing) = &mut self.sharing {
+            sharing.finish().await;
+        }
         if let Some(OpenAdmin { stop, worker, .. }) = self.admin.take() {
             // It may have ended by an error; joining says which.
             let _ = stop.send(());

@@ -26,6 +26,7 @@ mod reload;
 mod run;
 mod signals;
 mod snapshot;
+mod store;
 mod traffic;
 mod version;
 mod worker;

@@ -1,6 +1,6 @@
 //! How a server does, for metrics: written as things happen, read without a lock.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sluicegate_state::store::StoreError;
@@ -13,6 +13,7 @@ pub struct Health {
     rtt_least: AtomicU64,
     in_flight: AtomicU32,
     last_error: AtomicU8,
+    may_evict: AtomicBool,
     /// Calls that were sent.
     pub calls: Count,
     /// Keys that were asked about and answered.
@@ -115,6 +116,15 @@ impl Health {
             6 => Some(Trouble::BadReply),
             _ => None,
         }
+    }
+
+    /// Whether the server said, when it was last connected to, that it evicts keys when its memory is full: then it forgets what was used.
+    pub fn may_evict(&self) -> bool {
+        self.may_evict.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_may_evict(&self, may_evict: bool) {
+        self.may_evict.store(may_evict, Ordering::Relaxed);
     }
 
     pub(crate) fn set_breaker(&self, breaker: Breaker) {

@@ -46,6 +46,7 @@
 
 pub mod address;
 pub mod body;
+pub mod certificate;
 mod limiter;
 pub mod metrics;
 pub mod password;
@@ -67,10 +68,10 @@ pub use policy::checked::{Algorithm, Align, OnSuccess, Sharing};
 pub use request::{Request, canonical_host};
 pub use route::{PathConflict, RouteId};
 #[cfg(feature = "sharing")]
-pub use sharing::{ShareError, Sharer};
+pub use sharing::{News, ShareError, Sharer};
 pub use sluicegate_core::sharing::OnStoreLoss;
 pub use sluicegate_core::{Cost, Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
-pub use sluicegate_state::leases::{SharedBucket, SharingCounts, SharingStatus};
+pub use sluicegate_state::leases::{SharedBucket, SharingCounts, SharingStatus, StoreStanding};
 pub use sluicegate_state::snapshot::{Durability, ReadError, WriteError, Written};
 pub use sluicegate_state::{AnyClock, Clock, ManualClock, SystemClock};
 pub use told::{Announcement, Refusal};

@@ -139,7 +139,7 @@ pub(crate) fn store_key(secret: &Secret) -> [u8; 32] {
 }
 
 /// A number for this node, from 1 to below 2⁵³. Without randomness, which secrets would need more, all nodes would have the same.
-pub(crate) fn node_number() -> u64 {
+pub fn node_number() -> u64 {
     (getrandom::u64().unwrap_or_default() >> 11).max(1)
 }
 

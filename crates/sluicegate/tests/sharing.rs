@@ -23,13 +23,17 @@ fn limiter(rules: &str) -> Limiter {
     Limiter::new(&policy, &Secret::from_bytes([3; 32]), SystemClock::new()).expect("a limiter")
 }
 
+fn share<S: Store>(limiter: &Limiter, store: &S) -> Result<Sharer, ShareError> {
+    limiter.share(|_runtime, _clock| Ok(store.clone()))
+}
+
 /// So many limiters that share one store.
 fn fleet(nodes: u32, rules: &str) -> Vec<(Limiter, Sharer)> {
     let store = MemoryStore::ticking();
     let fleet: Vec<_> = (0..nodes)
         .map(|_| {
             let limiter = limiter(rules);
-            let sharer = limiter.share(store.clone()).expect("a thread");
+            let sharer = share(&limiter, &store).expect("a thread");
             (limiter, sharer)
         })
         .collect();
@@ -253,7 +257,7 @@ fn limiters_without_a_file_share_what_their_rules_say() {
                 .secret(Secret::from_bytes([5; 32]))
                 .build()
                 .expect("a limiter");
-            let sharer = limiter.share(store.clone()).expect("a thread");
+            let sharer = share(&limiter, &store).expect("a thread");
             (limiter, sharer)
         })
         .collect();
@@ -274,7 +278,7 @@ fn nodes_that_are_to_share_limits_have_to_be_given_one_secret() {
 #[test]
 fn a_limiter_that_shares_nothing_says_so() {
     let limiter = Limiter::builder().limit("mails", "1/h").build().expect("a limiter");
-    let refused = limiter.share(MemoryStore::ticking());
+    let refused = share(&limiter, &MemoryStore::ticking());
     assert!(matches!(refused, Err(ShareError::NotShared)));
 }
 
@@ -335,7 +339,7 @@ fn in_step(limiter: &Limiter) -> bool {
 fn a_store_that_was_away_under_traffic_is_found_again() {
     let store = Frail::new();
     let limiter = limiter("  - {name: hybrid, key: ip, limit: 100/s burst 200, sharing: hybrid}\n");
-    let _sharer = limiter.share(store.clone()).expect("a thread");
+    let _sharer = share(&limiter, &store).expect("a thread");
     until(|| in_step(&limiter));
     store.set(AWAY);
     until(|| {
@@ -372,8 +376,8 @@ fn who_waits_when_sharing_ends_is_answered_and_nobody_waits_after() {
     for fault in [WELL, SILENT, PANICS] {
         let store = Frail::new();
         let limiter = limiter("  - {name: login, key: ip, limit: 5/h, sharing: leased, on_store_loss: closed}\n");
-        let sharer = limiter.share(store.clone()).expect("a thread");
-        assert!(matches!(limiter.share(store.clone()), Err(ShareError::SharedAlready)));
+        let sharer = share(&limiter, &store).expect("a thread");
+        assert!(matches!(share(&limiter, &store), Err(ShareError::SharedAlready)));
         until(|| in_step(&limiter));
         store.set(fault);
         let ended = thread::scope(|scope| {
@@ -386,7 +390,7 @@ fn who_waits_when_sharing_ends_is_answered_and_nobody_waits_after() {
         assert!(!decide(&limiter, "/").passes(), "closed while there is no store");
         // And it may be shared anew.
         store.set(WELL);
-        let _sharer = limiter.share(store).expect("a thread");
+        let _sharer = share(&limiter, &store).expect("a thread");
         until(|| in_step(&limiter));
     }
 }
@@ -395,7 +399,7 @@ fn who_waits_when_sharing_ends_is_answered_and_nobody_waits_after() {
 fn a_call_that_panicked_counts_as_lost_and_its_keys_go_on() {
     let store = Frail::new();
     let limiter = limiter("  - {name: login, key: ip, limit: 50/h, sharing: exact, on_store_loss: closed}\n");
-    let _sharer = limiter.share(store.clone()).expect("a thread");
+    let _sharer = share(&limiter, &store).expect("a thread");
     until(|| in_step(&limiter));
     store.set(PANICS);
     assert!(!decide(&limiter, "/").passes());

@@ -7,10 +7,12 @@ mod snapshot;
 mod unread;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 
-use process::{Running, Upstream, binary, get, policy, send_from};
+use process::{FILE, Running, Upstream, binary, get, policy, send_from};
 use sluicegate::policy::Policy;
 use tempfile::TempDir;
 
@@ -42,7 +44,15 @@ fn a_client_passes_until_its_limit_and_the_metrics_say_so() {
 
 #[test]
 fn a_scrape_has_what_the_documentation_lists_and_nothing_else() {
-    let running = Running::start(Upstream::start().address, "");
+    // With a store, so that its numbers are there too; that it is away is no matter.
+    let folder = TempDir::new().expect("a folder");
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "11".repeat(32)).expect("a file of ours");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("a file of ours");
+    let share = "state: { memory: 1MiB, secret_file: ./secret, share: \"redis://127.0.0.1:1\" }";
+    let text = policy(Upstream::start().address, "").replace("state: { memory: 1MiB }", share);
+    fs::write(folder.path().join(FILE), text).expect("a file of ours");
+    let running = Running::with_folder(folder, "info");
     let metrics = get(running.admin, "/metrics").1;
     let scraped: BTreeMap<String, &str> = metrics
         .lines()

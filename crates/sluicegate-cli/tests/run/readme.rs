@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use crate::process::{Running, Upstream, binary, get};
+use sluicegate::policy::Policy;
 use tempfile::TempDir;
 
 const README: &str = include_str!("../../../../README.md");
@@ -21,6 +22,18 @@ fn policy() -> String {
 #[test]
 fn the_policy_has_ten_lines() {
     assert_eq!(policy().lines().count(), 10);
+}
+
+/// The one that tells of many nodes is the second.
+#[test]
+fn the_policy_of_many_nodes_has_neither_faults_nor_warnings() {
+    let (_, rest) = README
+        .split_once("\n## One limit on many nodes\n")
+        .expect("the section");
+    let (_, rest) = rest.split_once("\n```yaml\n").expect("a policy");
+    let text = rest.split("```").next().unwrap_or_default();
+    let (policy, warnings) = Policy::parse("policy.yaml", text).expect("no faults");
+    assert_eq!((warnings, policy.state.share.is_some()), (Vec::new(), true));
 }
 
 #[test]

@@ -64,6 +64,11 @@ impl Facts {
         }
     }
 
+    /// Whether it forgets what was used when its memory is full.
+    pub(super) fn may_evict(&self) -> bool {
+        self.eviction.is_some()
+    }
+
     /// Tells the operator, once a connection, what of the server weakens the limits.
     pub(super) fn tell(&self, server: &str) {
         info!(server, "connected to the store");
@@ -96,6 +101,7 @@ mod tests {
         let facts = Facts::read(said);
         assert_eq!(facts.version, Some((7, 0)));
         assert_eq!(facts.eviction.as_deref(), Some("allkeys-lru"));
+        assert!(facts.may_evict());
         assert!(!facts.is_replica);
         assert_ne!(facts.identity, Facts::read(&said.replace("abc", "abd")).identity);
         assert!(Facts::read("role:slave\r\n").is_replica);

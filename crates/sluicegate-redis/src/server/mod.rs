@@ -156,6 +156,7 @@ impl Inner {
             () = &mut driver => return Err(LinkError::Lost),
         };
         self.health.round_trip(took);
+        self.health.set_may_evict(facts.may_evict());
         facts.tell(&endpoint.label());
         Ok((Arc::new(link), driver))
     }

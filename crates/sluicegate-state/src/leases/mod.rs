@@ -33,7 +33,7 @@ pub use attendance::Attendance;
 pub use batch::{Batch, COLLECT_MAX, Ended};
 pub use bucket::{SharedBucket, SharedBucketSpec};
 pub use side::SharedLimit;
-pub use status::{SharingCounts, SharingStatus};
+pub use status::{SharingCounts, SharingStatus, StoreStanding};
 pub use surroundings::{LANES_MAX, LaneFacts, LaneSet, Surroundings};
 pub use take::{Patience, SharedCharge, SharedHolding, SharedHoldings, SharedMade, SharedMades, SharedTaken};
 pub use waiting::{WAITERS_MAX, Waited, Waiting};

@@ -1,12 +1,14 @@
 //! How sharing goes, for those who run it.
 
-use super::{LANES_MAX, Leases, shards};
+use super::{LANES_MAX, LaneSet, Leases, Surroundings, shards};
 use crate::atomics::{AtomicU64, Ordering};
 use crate::store::Lane;
 
 /// How sharing goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SharingStatus {
+    /// How the node stands with the store.
+    pub standing: StoreStanding,
     /// Nodes that share limits, smoothed; at least one.
     pub nodes: f64,
     /// Lanes that answer, and all there are.
@@ -15,6 +17,8 @@ pub struct SharingStatus {
     pub lanes: usize,
     /// The longest smoothed round trip of a lane that answers, in microseconds.
     pub round_trip_us: f64,
+    /// For how long the first of the keys that have to speak with the store has waited for a call, in microseconds; zero if none does.
+    pub lag_us: f64,
     /// Whether the store is shared with nodes of another secret.
     pub is_foreign: bool,
     /// Keys that have an entry, and entries there are.
@@ -29,6 +33,58 @@ pub struct SharingStatus {
     pub keys_alone: usize,
     /// What was counted since the start.
     pub counts: SharingCounts,
+}
+
+/// How a node stands with the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StoreStanding {
+    /// Nothing was heard of it since the start.
+    Unmet,
+    /// All of it answers.
+    Together,
+    /// Some lanes answer, and some do not.
+    Partly,
+    /// It answered once, and does not any more.
+    Away,
+    /// It answers, and nodes with another secret use it: none of its keys are ours.
+    Foreign,
+}
+
+impl StoreStanding {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unmet => "unmet",
+            Self::Together => "together",
+            Self::Partly => "partly",
+            Self::Away => "away",
+            Self::Foreign => "foreign",
+        }
+    }
+
+    /// Whether some limit is held together with other nodes.
+    pub const fn is_of_use(self) -> bool {
+        matches!(self, Self::Together | Self::Partly)
+    }
+}
+
+impl Surroundings {
+    /// How the node stands with the store. Looks at each lane, and takes no lock.
+    pub fn standing(&self) -> StoreStanding {
+        let facts = || (0..self.lanes()).map(|lane| self.facts(Lane(lane)));
+        let up = facts().filter(|facts| !facts.is_down).count();
+        if !self.has_heard() || facts().all(|facts| facts.generation.is_none()) {
+            StoreStanding::Unmet
+        } else if up == 0 {
+            StoreStanding::Away
+        } else if self.is_foreign() {
+            StoreStanding::Foreign
+        } else if up < usize::from(self.lanes()) {
+            StoreStanding::Partly
+        } else {
+            StoreStanding::Together
+        }
+    }
 }
 
 /// What is counted of sharing since the start.
@@ -80,10 +136,13 @@ impl Leases {
             .collect();
         let up = lanes.iter().filter(|facts| !facts.is_down);
         let mut status = SharingStatus {
+            standing: surroundings.standing(),
             nodes: surroundings.nodes(),
             lanes_up: up.clone().count(),
             lanes: lanes.len().min(LANES_MAX),
             round_trip_us: up.map(|facts| facts.round_trip).fold(0.0, f64::max),
+            // Where nothing is due, it will be in an infinite time.
+            lag_us: (time - self.next_due(&LaneSet::default())).max(0.0),
             is_foreign: surroundings.is_foreign(),
             keys: 0,
             keys_max: 0,
@@ -119,5 +178,33 @@ impl Leases {
             waited: read(&counters.waited),
             late: read(&counters.late),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreGeneration;
+
+    #[test]
+    fn a_store_is_met_once_both_a_lane_and_a_heartbeat_were_answered() {
+        let around = Surroundings::new();
+        assert_eq!(around.standing(), StoreStanding::Unmet);
+        around.lay_out(2, |shard| Lane(u16::from(shard) % 2));
+        around.answered(Lane(0), 100.0, StoreGeneration(7));
+        assert_eq!(
+            around.standing(),
+            StoreStanding::Unmet,
+            "who else uses it is not known yet"
+        );
+        around.count_nodes(3);
+        assert_eq!(around.standing(), StoreStanding::Partly);
+        around.answered(Lane(1), 100.0, StoreGeneration(7));
+        assert_eq!(around.standing(), StoreStanding::Together);
+        around.set_foreign(true);
+        assert_eq!(around.standing(), StoreStanding::Foreign);
+        around.lost(Lane(0));
+        around.lost(Lane(1));
+        assert_eq!(around.standing(), StoreStanding::Away, "whoever else uses it");
     }
 }

@@ -16,6 +16,8 @@ pub struct Surroundings {
     /// Lanes that there are; none before the store is known.
     lane_count: AtomicU64,
     nodes: AtomicU64,
+    /// One once a heartbeat was answered.
+    has_heard: AtomicU64,
     /// One while the store is shared with nodes of another secret.
     is_foreign: AtomicU64,
 }
@@ -97,6 +99,7 @@ impl Surroundings {
             lane_of: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
             lane_count: AtomicU64::new(0),
             nodes: AtomicU64::new(1.0f64.to_bits()),
+            has_heard: AtomicU64::new(0),
             is_foreign: AtomicU64::new(0),
         }
     }
@@ -179,6 +182,12 @@ impl Surroundings {
         // Near enough is there: the last tenth of a node would take for ever.
         let next = if next - live < 0.05 { live } else { next };
         self.nodes.store(next.to_bits(), Ordering::Relaxed);
+        self.has_heard.store(1, Ordering::Relaxed);
+    }
+
+    /// Whether a heartbeat was ever answered.
+    pub(super) fn has_heard(&self) -> bool {
+        self.has_heard.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the store is shared with nodes of another secret: then its keys are others', and the node goes on alone.

@@ -20,7 +20,7 @@ use super::specs::Specs;
 use super::{LimiterError, told::Told};
 use crate::body::{Pointer, Pointers};
 use crate::metrics::{Metrics, Names};
-use crate::policy::checked::{self, Enforce, Identity, Policy};
+use crate::policy::checked::{self, Enforce, Identity, Policy, SharingTerms};
 use crate::route::RouteId;
 
 /// One policy in force.
@@ -51,6 +51,8 @@ pub(super) struct Rule {
     pub(super) meter: u8,
     /// What it draws from instead, where other nodes draw from it too.
     pub(super) shared: Option<Arc<SharedBucket>>,
+    /// What that comes to on several nodes.
+    terms: Option<SharingTerms>,
     key: RuleKey,
     cost: RuleCost,
     pub(super) enforce: Enforce,
@@ -173,6 +175,7 @@ impl Engine {
             bucket: Arc::clone(&buckets[bucket]),
             meter,
             shared: together[bucket].clone(),
+            terms: specs.terms[bucket],
             asking: match &together[bucket] {
                 Some(bucket) if bucket.gives_permits() => Asking::Permits,
                 Some(_) => Asking::Together,
@@ -244,6 +247,12 @@ impl Engine {
     /// What a rule draws from together with other nodes; `None` for a rule whose limit this node keeps alone.
     pub fn shared_bucket(&self, rule: RuleId) -> Option<&SharedBucket> {
         self.rules.get(rule.index())?.shared.as_deref()
+    }
+
+    /// What a rule's limit comes to on several nodes, by what is done about it here: where this node keeps it alone, no store is asked.
+    /// `None` for a rule that is not there.
+    pub fn sharing(&self, rule: RuleId) -> Option<&SharingTerms> {
+        self.rules.get(rule.index())?.terms.as_ref()
     }
 
     /// The rule of that name.

@@ -44,7 +44,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 use sluicegate_core::{RULES_MAX, Report, Retry, Secret};
-use sluicegate_state::leases::{Leases, SharingStatus};
+use sluicegate_state::leases::{Leases, SharingStatus, StoreStanding};
 use sluicegate_state::{AnyClock, BUCKETS_MAX, HOLDS_MAX, Memory, Table, TableError};
 
 use crate::address;
@@ -224,6 +224,11 @@ impl Limiter {
     /// another.
     pub fn sharing(&self) -> Option<SharingStatus> {
         Some(self.shared.leases.as_ref()?.status())
+    }
+
+    /// How the node stands with the store; `None` where the policy shares nothing. Takes no lock.
+    pub fn store_standing(&self) -> Option<StoreStanding> {
+        Some(self.shared.leases.as_ref()?.surroundings().standing())
     }
 
     /// Requests that wait in leaky buckets now.

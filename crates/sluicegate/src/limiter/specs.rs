@@ -16,6 +16,8 @@ pub(super) struct Specs {
     pub(super) buckets: Vec<BucketSpec>,
     /// For each bucket, what nodes hold together in its place; `None` where each node keeps it alone.
     pub(super) shared: Vec<Option<SharedBucketSpec>>,
+    /// For each bucket, what all of its rules come to on several nodes.
+    pub(super) terms: Vec<Option<SharingTerms>>,
     /// For each rule: the index of its bucket, and of its limit in it.
     pub(super) of_rule: Vec<(usize, u8)>,
 }
@@ -35,12 +37,19 @@ impl Specs {
         let mut specs = Self {
             buckets: Vec::with_capacity(names.len()),
             shared: Vec::with_capacity(names.len()),
+            terms: Vec::with_capacity(names.len()),
             of_rule: vec![(0, 0); rules.len()],
         };
         for name in names {
             let members: Vec<(usize, &Rule)> = by_name[name].iter().map(|index| (*index, &rules[*index])).collect();
             specs.add(name, &members, epoch_at_start);
-            specs.shared.push(shared(name, &members, is_shared));
+            let shared = shared(name, &members, is_shared);
+            let terms = SharingTerms::of(members.iter().map(|(_, rule)| *rule), is_shared);
+            specs.terms.push(terms.map(|terms| match &shared {
+                Some(_) => terms,
+                None => terms.alone(),
+            }));
+            specs.shared.push(shared);
         }
         specs
     }

@@ -221,7 +221,7 @@ shape! {
         optional password_file: FilePath,
         /// The same from the environment, as in `${REDIS_PASSWORD}`.
         optional password: Variable,
-        /// File of the certificates (PEM) that the servers' must go back to; those that the system trusts unless said.
+        /// File of the certificates (PEM) that the servers' must go back to; the public authorities unless said.
         optional ca_file: FilePath,
         /// File of the certificate (PEM) that this node shows; none unless said.
         optional client_cert: FilePath,

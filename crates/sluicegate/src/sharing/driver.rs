@@ -14,6 +14,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::chronicle::{Chronicle, News};
+
 /// Calls of one lane that may be under way at once: one is answered while the next is on its way, and one more is being made. A key is in
 /// one call at a time, so more of them would only queue in the store.
 const IN_FLIGHT_MAX: usize = 3;
@@ -38,8 +40,12 @@ const SLEEP_MAX: Duration = Duration::from_millis(250);
 /// How long giving everything back at the end may take.
 const FAREWELL: Duration = Duration::from_millis(250);
 
+/// What is due so soon is waited for at the end: what was to be given back at once is due at the next tick, and a call that failed is made
+/// again after 50 ms.
+const SOON: Duration = Duration::from_millis(60);
+
 /// One limiter's side of the conversation.
-pub(super) struct Driver<S> {
+pub(super) struct Driver<S, T> {
     leases: Arc<Leases>,
     store: S,
     presence: Presence,
@@ -53,6 +59,8 @@ pub(super) struct Driver<S> {
     is_beating: bool,
     /// Nobody with another secret may be counted with us: until the store agrees, it is not ours.
     is_foreign: bool,
+    chronicle: Chronicle,
+    tell: T,
 }
 
 #[derive(Clone, Copy)]
@@ -88,8 +96,9 @@ enum Finished {
     Heartbeat(Result<Heartbeat, StoreError>),
 }
 
-impl<S: Store> Driver<S> {
-    pub(super) fn new(leases: Arc<Leases>, attendance: Attendance, store: S, presence: Presence) -> Self {
+impl<S: Store, T: FnMut(News)> Driver<S, T> {
+    /// `tell` hears how the node stands with the store, when that changes.
+    pub(super) fn new(leases: Arc<Leases>, attendance: Attendance, store: S, presence: Presence, tell: T) -> Self {
         let lanes = usize::from(store.lanes()).clamp(1, LANES_MAX);
         let now = leases.clock().now();
         leases.surroundings().lay_out(store.lanes(), |shard| store.lane(shard));
@@ -113,6 +122,8 @@ impl<S: Store> Driver<S> {
             beats_at: now,
             is_beating: false,
             is_foreign: false,
+            chronicle: Chronicle::new(now),
+            tell,
         }
     }
 
@@ -120,6 +131,7 @@ impl<S: Store> Driver<S> {
     pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         loop {
             let Rest { until, held_up } = self.act();
+            self.tell_news();
             let leases = Arc::clone(&self.leases);
             let rest = Duration::from_micros(whole(until - micros(leases.clock().now())));
             tokio::select! {
@@ -267,13 +279,22 @@ impl<S: Store> Driver<S> {
                     state.is_probing = false;
                 }
                 self.learn(lane, &result, sent_at, now);
+                self.chronicle.look_soon();
             }
             Finished::Heartbeat(result) => {
                 self.is_beating = false;
+                if result.is_err() {
+                    // A store that nobody asks anything goes away unseen otherwise, and one that is just met would be known a second late.
+                    self.beats_at = self.beats_at.min(now.saturating_add(PROBE_EVERY));
+                    for lane in 0..self.lanes.len() {
+                        let _ = self.probe(Lane(u16::try_from(lane).unwrap_or_default()), now);
+                    }
+                }
                 if let Ok(heartbeat) = result {
                     self.leases.surroundings().count_nodes(heartbeat.nodes);
                     self.leases.surroundings().set_foreign(!heartbeat.same_secret);
                     self.is_foreign = !heartbeat.same_secret;
+                    self.chronicle.look_soon();
                 }
             }
         }
@@ -328,6 +349,25 @@ impl<S: Store> Driver<S> {
         lost_at.is_some_and(|lost_at| now.saturating_since(lost_at) > LONG_AWAY)
     }
 
+    /// Not at every turn of the loop, of which there may be thousands in a second, each with hundreds of lanes to look at.
+    fn tell_news(&mut self) {
+        let now = self.leases.clock().now();
+        if !self.chronicle.is_due(now) {
+            return;
+        }
+        let standing = self.leases.surroundings().standing();
+        let nodes = nodes(&self.leases);
+        if let Some(news) = self.chronicle.look(standing, nodes, now) {
+            (self.tell)(news);
+        }
+    }
+
+    /// Whether something is due, or is about to be, that a lane can be told.
+    fn has_more_to_say(&self) -> bool {
+        let soon = self.leases.clock().now().saturating_add(SOON);
+        self.leases.due_lanes(soon).any(|lane| !self.is_away(lane))
+    }
+
     /// Gives back what this node holds, as far as the store takes it in time.
     async fn say_farewell(mut self) {
         let now = self.leases.clock().now();
@@ -337,16 +377,31 @@ impl<S: Store> Driver<S> {
         let give_back = async {
             loop {
                 let Rest { held_up, .. } = self.act();
-                match self.calls.join_next().await {
-                    Some(Ok(finished)) => self.finish(finished),
-                    // More than may be said at once.
-                    None if !held_up.is_empty() => sleep(REST).await,
-                    Some(Err(_)) | None => return,
+                if self.calls.is_empty() && held_up.is_empty() && !self.has_more_to_say() {
+                    return;
+                }
+                tokio::select! {
+                    Some(finished) = self.calls.join_next() => match finished {
+                        Ok(finished) => self.finish(finished),
+                        Err(_) => return,
+                    },
+                    // More than may be said at once, or what is due in a moment.
+                    () = sleep(REST) => {}
                 }
             }
         };
         let _ = tokio::time::timeout(FAREWELL, give_back).await;
     }
+}
+
+/// Nodes that share limits, as a whole number of them.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and is at least one"
+)]
+fn nodes(leases: &Leases) -> u32 {
+    leases.surroundings().nodes().round() as u32
 }
 
 #[expect(clippy::cast_precision_loss, reason = "2⁵³ µs are 285 years")]

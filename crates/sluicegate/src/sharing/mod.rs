@@ -3,46 +3,74 @@
 //! ```text
 //!  Limiter::decide ──► Leases ◄── Driver: what is due, at a pace ──► Store::exchange
 //!                                   ├─ heartbeat: how many nodes live
-//!                                   └─ probe: is a store that was away back?
+//!                                   ├─ probe: is a store that was away back?
+//!                                   └─ Chronicle: what of it is news
 //! ```
 
+mod chronicle;
 mod driver;
 
+use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use sluicegate_state::leases::{Attendance, Leases};
+use sluicegate_state::AnyClock;
 use sluicegate_state::store::{Presence, Store};
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::oneshot;
 
 use crate::limiter::Limiter;
 use crate::secret;
+pub use chronicle::News;
 use driver::Driver;
 
-/// Why limits cannot be shared.
+/// Why limits cannot be shared; `E` is why there is no store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ShareError {
+pub enum ShareError<E = Infallible> {
     /// The policy that the limiter was made with has no `state.share`, so it has no memory for leases.
     #[error("the policy does not share its limits: it has no state.share")]
     NotShared,
     /// The limiter shares its limits already, until that [`Sharer`] is dropped.
     #[error("the limiter shares its limits already")]
     SharedAlready,
-    /// The system has no thread to give.
+    /// The system has no thread to give, or no event queue.
     #[error("the system has no thread for sharing limits")]
-    NoThread(#[from] io::Error),
+    NoThread(#[source] io::Error),
+    /// There is no store.
+    #[error("there is no store to share limits by")]
+    Store(#[source] E),
 }
 
 impl Limiter {
-    /// Shares limits with the other nodes at `store`, until the [`Sharer`] is dropped. Until the store has answered, and whenever it
-    /// does not, each rule goes by its `on_store_loss`.
+    /// Shares limits with the other nodes, until the [`Sharer`] is dropped. Until the store has answered, and whenever it does not,
+    /// each rule goes by its `on_store_loss`.
+    ///
+    /// `store` makes the store, on the runtime and by the clock that are to be its own. It is called at once, in the caller's thread;
+    /// what it begins on the runtime goes on in the sharer's.
     ///
     /// # Errors
     ///
-    /// If the policy does not share its limits, the limiter shares them already, or there is no thread.
-    pub fn share<S: Store>(&self, store: S) -> Result<Sharer, ShareError> {
+    /// If the policy does not share its limits, the limiter shares them already, there is no thread, or there is no store.
+    pub fn share<S: Store, E>(
+        &self,
+        store: impl FnOnce(Handle, AnyClock) -> Result<S, E>,
+    ) -> Result<Sharer, ShareError<E>> {
+        self.share_telling(store, |_| {})
+    }
+
+    /// As [`Limiter::share`]. `tell` hears how the node stands with the store: when it has met it, lost it, found it again or found it
+    /// used by nodes with another secret, six times at once and then twice a minute at most. It is called in the sharer's thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::share`].
+    pub fn share_telling<S: Store, E>(
+        &self,
+        store: impl FnOnce(Handle, AnyClock) -> Result<S, E>,
+        tell: impl FnMut(News) + Send + 'static,
+    ) -> Result<Sharer, ShareError<E>> {
         let leases = self.shared.leases.as_ref().ok_or(ShareError::NotShared)?;
         let presence = Presence {
             node: secret::node_number(),
@@ -56,7 +84,36 @@ impl Limiter {
                 .fold(0, |number, byte| number << 8 | u64::from(*byte)),
         };
         let attendance = leases.attend().ok_or(ShareError::SharedAlready)?;
-        Ok(Sharer::start(Arc::clone(leases), attendance, store, presence)?)
+        let (stop, stopped) = oneshot::channel();
+        // The thread first: a runtime that is left over may not be dropped by whoever has one of their own.
+        let (hand_over, handed_over) = mpsc::channel::<(Runtime, Driver<S, _>)>();
+        let speak = move || {
+            if let Ok((runtime, driver)) = handed_over.recv() {
+                runtime.block_on(driver.run(stopped));
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("sluicegate-share".to_owned())
+            .spawn(speak)
+            .map_err(ShareError::NoThread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ShareError::NoThread)?;
+        let store = match store(runtime.handle().clone(), self.shared.clock.clone()) {
+            Ok(store) => store,
+            Err(error) => {
+                runtime.shutdown_background();
+                return Err(ShareError::Store(error));
+            }
+        };
+        let driver = Driver::new(Arc::clone(leases), attendance, store, presence, tell);
+        // It waits for nothing else, and ends without.
+        let _ = hand_over.send((runtime, driver));
+        Ok(Sharer {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 
@@ -70,21 +127,6 @@ impl Limiter {
 pub struct Sharer {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-}
-
-impl Sharer {
-    fn start<S: Store>(leases: Arc<Leases>, attendance: Attendance, store: S, presence: Presence) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = oneshot::channel();
-        let run = move || runtime.block_on(Driver::new(leases, attendance, store, presence).run(stopped));
-        let thread = std::thread::Builder::new()
-            .name("sluicegate-share".to_owned())
-            .spawn(run)?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
 }
 
 impl Drop for Sharer {

@@ -124,7 +124,7 @@ impl Setting {
             let limiter = made.map_err(|error| BenchError::set_up("sluicegate", &error))?;
             let store = self.store(number.into(), clock.clone())?;
             let sharer = limiter
-                .share(store)
+                .share(|_runtime, _clock| Ok::<_, std::convert::Infallible>(store))
                 .map_err(|error| BenchError::set_up("sluicegate", &error))?;
             nodes.push(Node {
                 limiter: Arc::new(limiter),

@@ -305,7 +305,9 @@ impl Node {
         let store = RedisStore::start(&config, clock.clone(), runtime.clone()).expect("addresses");
         let gate = Arc::<Gate>::default();
         let gated = GatedStore::new(store.clone(), Arc::clone(&gate));
-        let sharer = limiter.share(gated).expect("a thread");
+        let sharer = limiter
+            .share(|_runtime, _clock| Ok::<_, std::convert::Infallible>(gated))
+            .expect("a thread");
         Self {
             limiter,
             store,

@@ -23,6 +23,7 @@ pub use secret::SecretSource;
 pub use share::{ClientCertificate, Credentials, STORE_SERVERS_MAX, Share, StoreAddress, StoreTls, StoreUrl};
 pub use sharing::{Alone, Offered, Sharing, SharingTerms};
 pub use sluicegate_core::algorithm::{Algorithm, Align, LOG_MAX};
+pub use sluicegate_core::sharing::excess::{Excess, Outage};
 pub use sluicegate_core::sharing::{Mode, OnStoreLoss};
 pub use sluicegate_state::HOLDS_MAX;
 pub(super) use state::Needs;

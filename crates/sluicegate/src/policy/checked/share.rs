@@ -121,7 +121,7 @@ pub struct Credentials {
 /// TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoreTls {
-    /// A file of certificates (PEM) that the server's must go back to; `None` means those that the system trusts.
+    /// A file of certificates (PEM) that the server's must go back to; `None` means the public authorities.
     pub ca_file: Option<PathBuf>,
     /// What this node shows of itself; `None` shows nothing.
     pub client: Option<ClientCertificate>,

@@ -168,6 +168,16 @@ impl SharingTerms {
         })
     }
 
+    /// The same, where each node keeps the limit for itself after all.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self {
+            fanout: self.fanout.filter(|_| self.sharing.is_none()),
+            sharing: None,
+            ..self
+        }
+    }
+
     /// What nodes keep to; `None` where each keeps the limit for itself, and for permits, whose leases know neither rate nor
     /// modes.
     #[expect(clippy::cast_precision_loss, reason = "rounding to 53 bits is 10⁻¹⁶ of the cost")]
