@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use serde::Serialize;
-use sluicegate::policy::checked::{Mode, OnStoreLoss, Outage, SharingTerms};
+use sluicegate::policy::checked::{Mode, Outage, SharingTerms};
 use sluicegate::{Engine, RuleId, SharingCounts, StoreStanding};
 
 use super::{SharingView, StoreServer};
@@ -143,30 +143,13 @@ impl Rule {
         };
         Self {
             name: name.to_owned(),
-            mode: word(mode),
+            mode: mode.map_or("local", Mode::as_str),
             nodes: terms.nodes(live).get(),
             allowance: (mode == Some(Mode::Hybrid)).then(|| terms.allowance(live).get()),
             excess_units,
             excess_rate: excess.rate,
-            on_store_loss: mode.map(|_| loss(terms.on_store_loss)),
+            on_store_loss: mode.map(|_| terms.on_store_loss.as_str()),
         }
-    }
-}
-
-const fn word(mode: Option<Mode>) -> &'static str {
-    match mode {
-        Some(Mode::Exact) => "exact",
-        Some(Mode::Leased) => "leased",
-        Some(Mode::Hybrid) => "hybrid",
-        None => "local",
-    }
-}
-
-const fn loss(loss: OnStoreLoss) -> &'static str {
-    match loss {
-        OnStoreLoss::Local => "local",
-        OnStoreLoss::Closed => "closed",
-        OnStoreLoss::Open => "open",
     }
 }
 

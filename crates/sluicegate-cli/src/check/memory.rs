@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sluicegate::policy::Policy;
-use sluicegate_state::leases::ENTRY_BYTES;
+use sluicegate_state::leases::Leases;
 use sluicegate_state::{SMALL_CELL_BYTES, WIDE_CELL_BYTES};
 
 use crate::columns::{self, Side};
@@ -49,7 +49,7 @@ impl MemoryReport {
             },
             leases: policy.state.share.is_some().then_some(Cells {
                 bytes: parts.leases,
-                keys: parts.leases / ENTRY_BYTES,
+                keys: Leases::entries_in(parts.leases),
             }),
         }
     }
@@ -138,7 +138,7 @@ mod tests {
         let (policy, _) = Policy::parse("policy.yaml", text).expect("a good policy");
         let report = MemoryReport::new(&policy);
         let leases = report.leases.as_ref().expect("they have a part");
-        assert_eq!((leases.bytes, leases.keys), (40 << 20, (40 << 20) / ENTRY_BYTES));
+        assert_eq!((leases.bytes, leases.keys), (40 << 20, Leases::entries_in(40 << 20)));
         let table = report.table();
         let row = table.last().expect("a row");
         assert!(

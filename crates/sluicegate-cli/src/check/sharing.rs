@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use serde::Serialize;
 use sluicegate::policy::Policy;
-use sluicegate::policy::checked::{Mode, Offered, OnStoreLoss, Rule, Sharing, SharingTerms};
+use sluicegate::policy::checked::{Mode, Offered, Rule, Sharing, SharingTerms};
 use sluicegate_core::sharing::excess::Outage;
 
 use crate::columns::{self, Side};
@@ -73,7 +73,7 @@ impl SharingReport {
         let whole = u128::from(terms.limit.at_once().get()) * u128::from(divided_by.map_or(1, NonZeroU32::get));
         Self {
             asked: rule.sharing.as_str(),
-            mode: word(mode),
+            mode: mode.map_or("local", Mode::as_str),
             because: because(rule, terms, is_shared, live),
             nodes: terms.nodes(live).get(),
             divided_by: divided_by.map(NonZeroU32::get),
@@ -82,7 +82,7 @@ impl SharingReport {
             excess_percent: percent(excess.units, whole),
             excess_rate_percent: tenth_up(excess.rate * 100.0),
             late_units: (excess.waiting > 0.0).then_some(excess.waiting),
-            on_store_loss: mode.map(|_| loss(terms.on_store_loss)),
+            on_store_loss: mode.map(|_| terms.on_store_loss.as_str()),
             outage_units: match terms.outage(live) {
                 Outage::Units(units) => mode.map(|_| units),
                 Outage::Unbounded => None,
@@ -118,23 +118,6 @@ impl SharingReport {
             },
             self.because.clone(),
         ]
-    }
-}
-
-const fn word(mode: Option<Mode>) -> &'static str {
-    match mode {
-        Some(Mode::Exact) => "exact",
-        Some(Mode::Leased) => "leased",
-        Some(Mode::Hybrid) => "hybrid",
-        None => "local",
-    }
-}
-
-const fn loss(loss: OnStoreLoss) -> &'static str {
-    match loss {
-        OnStoreLoss::Local => "local",
-        OnStoreLoss::Closed => "closed",
-        OnStoreLoss::Open => "open",
     }
 }
 

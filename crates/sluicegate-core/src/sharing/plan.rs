@@ -30,6 +30,17 @@ pub enum Mode {
     Hybrid,
 }
 
+impl Mode {
+    /// The word of the policy file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Leased => "leased",
+            Self::Hybrid => "hybrid",
+        }
+    }
+}
+
 /// What is answered while the store cannot be asked: the failure policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OnStoreLoss {
@@ -40,6 +51,17 @@ pub enum OnStoreLoss {
     Closed,
     /// Everything passes.
     Open,
+}
+
+impl OnStoreLoss {
+    /// The word of the policy file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Closed => "closed",
+            Self::Open => "open",
+        }
+    }
 }
 
 /// A limit as its rule shares it.

@@ -11,7 +11,7 @@ use super::waiting::Queue;
 use super::wheel::{Link, Links, NEVER, NONE, Wheel, tick, tick_from};
 
 /// Bytes that one key takes: its entry, and its place in the table at half fill.
-pub const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * (size_of::<u32>() + 1);
+pub(super) const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * (size_of::<u32>() + 1);
 
 /// How many entries are looked at for an idle one when all are taken.
 const LOOKED_AT_MAX: usize = 16;

@@ -43,8 +43,7 @@ use crate::clock::{AnyClock, Clock as _};
 use crate::store::SHARDS;
 use crate::table::Key;
 use alarm::{Alarm, Ring};
-pub use entries::ENTRY_BYTES;
-use entries::Stripe;
+use entries::{ENTRY_BYTES, Stripe};
 use status::Counters;
 
 /// What a node holds of shared limits, within a number of bytes fixed when it is made.
@@ -92,10 +91,16 @@ pub struct LeaseFill {
 const LISTS_BYTES: usize = SHARDS * (size_of::<StripeSlot>() + wheel::BYTES);
 
 impl Leases {
+    /// Keys that leases of so many bytes have room for: the same number in each of 256 stripes, one at least.
+    pub const fn entries_in(bytes: usize) -> usize {
+        let in_each = bytes.saturating_sub(LISTS_BYTES) / ENTRY_BYTES / SHARDS;
+        if in_each == 0 { SHARDS } else { in_each * SHARDS }
+    }
+
     /// Leases in at most `bytes`, lists and all, but at least one entry for each of 256 stripes. `store_key` is a subkey of the installation's
     /// secret: the same on all nodes, and used for nothing else. `node` is a number that no other node has; it also spreads what nodes do at the same time.
     pub fn new(bytes: usize, store_key: [u8; 32], clock: AnyClock, node: u64) -> Self {
-        let entries = (bytes.saturating_sub(LISTS_BYTES) / ENTRY_BYTES / SHARDS).max(1);
+        let entries = Self::entries_in(bytes) / SHARDS;
         Self {
             stripes: (0..SHARDS as u64)
                 .map(|number| StripeSlot {

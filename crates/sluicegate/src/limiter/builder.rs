@@ -332,12 +332,7 @@ impl Rule {
 
     /// What is answered while the store is away; by the node's share unless said.
     pub fn on_store_loss(self, policy: OnStoreLoss) -> Self {
-        let word = match policy {
-            OnStoreLoss::Local => "local",
-            OnStoreLoss::Closed => "closed",
-            OnStoreLoss::Open => "open",
-        };
-        self.with("on_store_loss", Value::Plain(word.to_owned()))
+        self.with("on_store_loss", Value::Plain(policy.as_str().to_owned()))
     }
 
     /// What of a request is counted apart (`ip`, `route`, `method`, `host`, `header.NAME`, `body./MEMBER`), for a rule that requests
