@@ -16,6 +16,7 @@ pub mod form;
 pub mod json;
 pub mod limit;
 pub mod mutation;
+pub mod path;
 pub mod policy;
 pub mod reader;
 pub mod snapshot;
@@ -61,6 +62,11 @@ pub const TARGETS: &[Target] = &[
         name: "limit",
         run: limit::target,
         dictionary: limit::DICTIONARY,
+    },
+    Target {
+        name: "path",
+        run: path::target,
+        dictionary: path::DICTIONARY,
     },
     Target {
         name: "policy",

@@ -67,6 +67,11 @@ fn a_limit_survives_being_written_and_read_and_its_faults_point_into_the_text() 
 }
 
 #[test]
+fn a_path_has_one_form_and_no_way_around_it() -> io::Result<()> {
+    check("path")
+}
+
+#[test]
 fn any_text_is_a_policy_or_has_faults_that_can_be_found_read_and_shown() -> io::Result<()> {
     check("policy")
 }

@@ -12,9 +12,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::ACCEPT_ENCODING;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use pin_project_lite::pin_project;
+use sluicegate::path::{self, PathFault, is_plain};
 use sluicegate::{Admitted, Announcement, Decision, Limiter, Outcome, Refusal};
 use tower_service::Service;
 
@@ -85,7 +86,15 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if !is_plain(request.uri().path())
+            && let Err(fault) = settle_path(&self.limiter, &mut request)
+        {
+            return Limiting {
+                stage: Stage::refused(Refusal::plain(StatusCode::BAD_REQUEST, &fault.to_string())),
+                limiter: self.limiter.clone(),
+            };
+        }
         let peer = self.peer.find_peer(request.extensions());
         let outcome = seen(request.method(), request.uri(), request.headers(), peer, |seen| {
             self.limiter.decide(seen)
@@ -278,6 +287,17 @@ fn answered<C: Body>(
         told.add_to(&mut head.headers);
     }
     Response::from_parts(head, LimitBody::inner(body, passage))
+}
+
+/// Brings a request's path into the one form in which it is decided, and in which the inner service gets it.
+#[cold]
+fn settle_path<B>(limiter: &Limiter, request: &mut Request<B>) -> Result<(), PathFault> {
+    let form = limiter.canonical_path(request.method(), request.uri().path())?;
+    if form != request.uri().path() {
+        let form = form.into_owned();
+        path::put(&form, request.uri_mut())?;
+    }
+    Ok(())
 }
 
 /// Shows a request to the limiter.

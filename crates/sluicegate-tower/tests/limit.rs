@@ -182,3 +182,24 @@ async fn a_redirection_is_not_told_of_limits() {
     assert_eq!(head.status(), 307);
     assert!(!head.headers().contains_key("ratelimit") && !head.headers().contains_key("ratelimit-policy"));
 }
+
+/// T16
+#[tokio::test]
+async fn the_inner_service_gets_the_path_that_was_limited() {
+    let (limiter, _clock) = limiter("  - { name: items, routes: item, key: ip, limit: 2/h }\n");
+    let inner = tower::service_fn(|request: Request<Replay<Empty<Bytes>>>| async move {
+        Ok::<_, Infallible>(Response::new(Full::from(request.uri().to_string())))
+    });
+    let mut service = LimitLayer::new(limiter).layer(inner);
+    let mut answers = Vec::new();
+    for target in ["//items/./%37?a=//b", "/items/7;v=1/", "/%69tems/8", "/items%2f7"] {
+        let mut request = request([192, 0, 2, 1]);
+        *request.uri_mut() = target.parse().unwrap();
+        let (head, body) = ask(&mut service, request).await;
+        answers.push((head.status().as_u16(), String::from_utf8(body.to_vec()).unwrap()));
+    }
+    assert_eq!(answers[0], (200, "/items/7?a=//b".to_owned()));
+    assert_eq!(answers[1], (200, "/items/7".to_owned()));
+    assert_eq!(answers[2].0, 429);
+    assert_eq!(answers[3].0, 400);
+}

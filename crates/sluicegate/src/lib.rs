@@ -50,6 +50,7 @@ pub mod certificate;
 mod limiter;
 pub mod metrics;
 pub mod password;
+pub mod path;
 mod paths;
 pub mod policy;
 mod request;

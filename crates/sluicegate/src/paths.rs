@@ -4,7 +4,8 @@ use memchr::memchr;
 
 use crate::route::RouteId;
 
-/// Path patterns by their segments: literal ones, `{name}` for one segment, a last `{*name}` for the rest, which may be empty.
+/// Path patterns by their segments: literal ones, `{name}` for one segment, a last `{*name}` for the rest, which may be empty, and
+/// the slash before it gone too.
 ///
 /// The most particular pattern wins, segment by segment from the left: a literal before `{name}`, both before `{*name}`. A
 /// segment that leads to no pattern is taken back and the next less particular one is tried. Every node is seen at most once for a
@@ -78,7 +79,11 @@ impl PathTree {
         };
         let behind = |next: usize| match left {
             Some(left) => self.find_from(next, left),
-            None => self.nodes.get(next)?.ends,
+            // A folder's own path, whose slash at the end was stripped.
+            None => self
+                .nodes
+                .get(next)
+                .and_then(|node| node.ends.or(node.rest.filter(|_| !segment.is_empty()))),
         };
         let literal = node
             .place(segment)
@@ -127,9 +132,11 @@ mod tests {
                 if router.insert(pattern.as_str(), route).is_ok() {
                     tree.insert(pattern, route);
                     rests.extend(pattern.strip_suffix("{*rest}").map(|folder| (folder, route)));
+                    let folder = pattern.strip_suffix("/{*rest}").filter(|folder| !folder.is_empty() && !folder.ends_with('/'));
+                    rests.extend(folder.map(|folder| (folder, route)));
                 }
             }
-            // There `{*rest}` takes in no empty rest.
+            // There `{*rest}` takes in no empty rest, and no path without the slash before it.
             for (folder, route) in rests {
                 let _ = router.insert(folder, route);
             }

@@ -8,14 +8,15 @@ use http::{HeaderMap, Method};
 /// A request as every door presents it.
 ///
 /// `host` and `path` are the forms that the door also forwards; two readings of one request would be a way around a
-/// limit.
+/// limit. Doors of this project see to it; a program that asks by itself does so too.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// Case-sensitive, as on the wire.
     pub method: &'a Method,
     /// Canonical (see [`canonical_host`]); empty where the request names none.
     pub host: &'a str,
-    /// Begins with `/`; without query.
+    /// In the one form that [`Limiter::canonical_path`](crate::Limiter::canonical_path) gives; without query. Any other spelling is
+    /// another path to the limiter, and a way around where a server takes both for one.
     pub path: &'a str,
     /// The socket's other end; `None` where it has no address, as on a Unix socket.
     pub peer: Option<IpAddr>,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use http::Method;
 use matchit::{InsertError, Router};
 
+use crate::path::loosened;
 use crate::paths::PathTree;
 use crate::policy::checked::Route;
 
@@ -69,8 +70,9 @@ impl Routes {
         })
     }
 
-    /// The request's route; `None` if no route takes it in. No allocation.
+    /// The request's route; `None` if no route takes it in. No allocation, but for a path with escaped delimiters.
     pub(crate) fn find(&self, method: &Method, host: &str, path: &str) -> Option<RouteId> {
+        let path = &*loosened(path);
         if !self.hosts.is_empty()
             && let Some(route) = self.hosts.get(host).and_then(|paths| paths.find(method, path))
         {
@@ -147,7 +149,7 @@ fn tree<'a>(routes: impl Iterator<Item = &'a (&'a Route, RouteId)>) -> Result<Pa
     let mut tree = PathTree::new();
     for (route, id) in routes {
         match judge.insert(route.path.as_str(), ()) {
-            Ok(()) => tree.insert(&route.path, *id),
+            Ok(()) => tree.insert(&loosened(&route.path), *id),
             // The same path stands already: it belongs to a route that names the method, or to an earlier one.
             Err(InsertError::Conflict { with }) if shape(&with) == shape(&route.path) => {}
             // A route that is left out silently would be a way around its limits.

@@ -20,7 +20,7 @@ use super::specs::Specs;
 use super::{LimiterError, told::Told};
 use crate::body::{Pointer, Pointers};
 use crate::metrics::{Metrics, Names};
-use crate::policy::checked::{self, Enforce, Identity, Policy, SharingTerms};
+use crate::policy::checked::{self, Enforce, Identity, Paths, Policy, SharingTerms};
 use crate::route::RouteId;
 
 /// One policy in force.
@@ -29,6 +29,7 @@ pub struct Engine {
     pub(super) shared: Arc<Shared>,
     pub(super) told: Arc<Told>,
     pub(super) identity: Identity,
+    pub(super) paths: Paths,
     pub(super) rules: Box<[Rule]>,
     by_name: HashMap<Box<str>, RuleId>,
     /// For each route, and at the end for requests of none.
@@ -198,6 +199,7 @@ impl Engine {
                 .map(|(id, rule)| (rule.name.as_str().into(), id))
                 .collect(),
             identity: policy.identity.clone(),
+            paths: policy.paths,
             on_route,
             metrics: Metrics::new(
                 &rules_by_route,

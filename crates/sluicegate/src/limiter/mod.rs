@@ -37,18 +37,20 @@ mod ticket;
 mod together;
 mod told;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use sluicegate_core::{RULES_MAX, Report, Retry, Secret};
 use sluicegate_state::leases::{Leases, SharingStatus, StoreStanding};
 use sluicegate_state::{AnyClock, BUCKETS_MAX, HOLDS_MAX, Memory, Table, TableError};
 
 use crate::address;
 use crate::body::TooManyPointers;
+use crate::path::{self, PathFault};
 use crate::policy::checked::Policy;
 use crate::request::Request;
 use crate::route::{PathConflict, RouteId};
@@ -213,6 +215,20 @@ impl Limiter {
     /// Who sent a request: its peer or, where that is a trusted proxy, whom the proxy names. Not cut to a prefix.
     pub fn client_address(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         address::find(&self.engine.load().identity, peer, headers)
+    }
+
+    /// A request's path in the one form in which it is to be decided and forwarded, by the policy in force; see [`path::canonical`].
+    /// Costs nothing but the look for a path that is in it, as nearly all are.
+    ///
+    /// # Errors
+    ///
+    /// If servers would read the path in different ways; the request is to be answered with 400, and to be charged to nobody.
+    #[inline]
+    pub fn canonical_path<'a>(&self, method: &Method, path: &'a str) -> Result<Cow<'a, str>, PathFault> {
+        if path::is_plain(path) {
+            return Ok(Cow::Borrowed(path));
+        }
+        path::canonical_target(method, path, self.engine.load().paths)
     }
 
     /// What the node remembers.

@@ -10,8 +10,8 @@ use http::uri::Authority;
 use ipnet::IpNet;
 
 use super::checked::{
-    Align, CostSource, Enforce, ForwardedHeader, KEY_PARTS_MAX, OnMissingKey, OnStoreLoss, OnSuccess, Pointer,
-    STORE_SERVERS_MAX, SettleSource, Sharing, StoreUrl,
+    Align, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, OnMissingKey, OnStoreLoss, OnSuccess,
+    Pointer, STORE_SERVERS_MAX, SettleSource, Sharing, Spelling, StoreUrl,
 };
 use super::key::KeyItem;
 use super::scalar::{
@@ -33,6 +33,8 @@ shape! {
         optional state: StateFields,
         /// How the client's address is found.
         optional identity: IdentityFields,
+        /// Which spellings of a path are one.
+        optional paths: PathsFields,
         /// Named classes of requests. A gateway with one upstream and no routes passes everything to it.
         optional routes: List<RouteFields, 0, ROUTES_MAX>,
         /// The limits. All that apply to a request are charged together, and it passes only if all agree.
@@ -272,6 +274,20 @@ shape! {
         optional v4: Whole<8, 32> = "32",
         /// Of an IPv6 address; one customer usually has 64 bits, often 56 or 48.
         optional v6: Whole<32, 128> = "64",
+    }
+}
+
+shape! {
+    /// Which spellings of a path are one: it is routed, counted and passed on in one form.
+    PathsFields {
+        /// Whether slashes in a row are one.
+        optional merge_slashes: Truth = "true",
+        /// Whether a slash at the end makes another path.
+        optional trailing_slash: Spelling = "strip",
+        /// Whether `;name=value` behind a segment makes another path.
+        optional matrix_params: Spelling = "strip",
+        /// What becomes of a request with `%2F` or `%5C` in its path: `refuse` answers it with 400.
+        optional encoded_slash: EncodedSlash = "refuse",
     }
 }
 

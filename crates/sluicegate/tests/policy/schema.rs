@@ -1,7 +1,7 @@
 //! Documents, schema and reader say the same.
 
 use serde_json::Value;
-use sluicegate::policy::checked::{Admin, Caps, Deadlines, Identity, SNAPSHOT_EVERY, State};
+use sluicegate::policy::checked::{Admin, Caps, Deadlines, Identity, Paths, SNAPSHOT_EVERY, State};
 use sluicegate::policy::{Policy, schema};
 
 use crate::{IDENTITY_DOC, POLICY_DOC, examples, policy, read};
@@ -107,12 +107,14 @@ fn the_defaults_that_the_schema_names_are_the_defaults() {
     let said = policy(&format!(
         "version: 1\nadmin: {{ {} }}\nstate: {{ directory: s, {} }}\n\
          identity: {{ trusted_proxies: 10.0.0.1, {} address_prefix: {{ {} }} }}\n\
+         paths: {{ {} }}\n\
          gateway:\n  listen: 0.0.0.0:80\n  upstreams: {{ a: {{ servers: a:1 }} }}\n  deadlines: {{ {} }}\n  caps: {{ {} }}\n\
          rules: []\n",
         section("admin"),
         section("state"),
         section("identity"),
         defaults("/properties/identity/properties/address_prefix/properties"),
+        section("paths"),
         defaults("/properties/gateway/properties/deadlines/properties"),
         defaults("/properties/gateway/properties/caps/properties"),
     ));
@@ -131,6 +133,7 @@ fn the_defaults_that_the_schema_names_are_the_defaults() {
     );
     assert_eq!(said.state.snapshot_every, Some(SNAPSHOT_EVERY));
     assert_eq!(said.identity.forwarded_header, Identity::default().forwarded_header);
+    assert_eq!(said.paths, Paths::default());
     let numbers = |identity: &Identity| (identity.v4_prefix, identity.v6_prefix, identity.body_bytes);
     assert_eq!(numbers(&said.identity), numbers(&Identity::default()));
 }

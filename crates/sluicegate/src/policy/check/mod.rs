@@ -18,9 +18,9 @@ mod state;
 
 use std::num::NonZeroU32;
 
-use super::checked::{Admin, Identity, Policy, State};
+use super::checked::{Admin, Identity, Paths, Policy, State};
 use super::findings::Findings;
-use super::raw::{AdminFields, IdentityFields, PolicyFields};
+use super::raw::{AdminFields, IdentityFields, PathsFields, PolicyFields};
 use super::shape::Field;
 use sharing::Store;
 
@@ -32,6 +32,7 @@ pub(super) fn policy(raw: PolicyFields, nodes: NonZeroU32, findings: &mut Findin
         admin,
         state,
         identity,
+        paths,
         routes,
         rules,
     } = raw;
@@ -61,7 +62,8 @@ pub(super) fn policy(raw: PolicyFields, nodes: NonZeroU32, findings: &mut Findin
         .value()
         .map_or_else(Identity::default, |raw| check_identity(raw, findings));
 
-    let routes = routes::check(routes, upstreams, gateway_is_faulty, findings);
+    let paths = paths.value().map_or_else(Paths::default, check_paths);
+    let routes = routes::check(routes, paths, upstreams, gateway_is_faulty, findings);
     let rules = rules::check(rules, &routes, (store, nodes), findings);
     if let Some(spot) = split_spot {
         state::check_needs(&state, &rules, spot, findings);
@@ -74,6 +76,7 @@ pub(super) fn policy(raw: PolicyFields, nodes: NonZeroU32, findings: &mut Findin
         admin,
         state,
         identity,
+        paths,
         routes: routes.checked(),
         rules: rules.checked(),
     })
@@ -97,6 +100,16 @@ fn check_admin(raw: AdminFields, findings: &mut Findings<'_>) -> Admin {
         );
     }
     Admin { listen: listen.value.0 }
+}
+
+fn check_paths(raw: PathsFields) -> Paths {
+    let default = Paths::default();
+    Paths {
+        merge_slashes: raw.merge_slashes.value().map_or(default.merge_slashes, |truth| truth.0),
+        trailing_slash: raw.trailing_slash.value().unwrap_or(default.trailing_slash),
+        matrix_params: raw.matrix_params.value().unwrap_or(default.matrix_params),
+        encoded_slash: raw.encoded_slash.value().unwrap_or(default.encoded_slash),
+    }
 }
 
 fn check_identity(raw: IdentityFields, findings: &mut Findings<'_>) -> Identity {

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::super::checked::{IMPLICIT_ROUTE, Route};
+use super::super::checked::{IMPLICIT_ROUTE, Paths, Route};
 use super::super::fault::quoted;
 use super::super::findings::{Findings, Located, Spot};
 use super::super::nearest::nearest;
 use super::super::raw::RouteFields;
 use super::super::shape::{Field, List};
 use super::reach::{self, COMBINATIONS_MAX};
+use crate::path;
 
 /// The file's routes. A faulty one keeps its place, so that the others keep their numbers.
 pub(super) struct Routes {
@@ -36,6 +37,7 @@ impl Routes {
 /// Checks the list; `upstreams` are the gateway's, `None` where there is no (readable) gateway.
 pub(super) fn check<const MIN: usize, const MAX: usize>(
     raw: Field<List<RouteFields, MIN, MAX>>,
+    paths: Paths,
     upstreams: Option<Vec<String>>,
     gateway_is_faulty: bool,
     findings: &mut Findings<'_>,
@@ -76,7 +78,7 @@ pub(super) fn check<const MIN: usize, const MAX: usize>(
                 routes.by_name.insert(name.value.0.clone(), index);
             }
         }
-        let route = check_one(value, spot, &upstreams, findings);
+        let route = check_one(value, spot, paths, &upstreams, findings);
         hosts_and_methods += route
             .as_ref()
             .map_or(0, |route| route.hosts.len().max(1) * route.methods.len().max(1));
@@ -223,7 +225,13 @@ pub(super) fn listed(names: &[String]) -> String {
 /// Names that a remedy lists: as many as fit on a line.
 const LISTED_MAX: usize = 8;
 
-fn check_one(raw: RouteFields, spot: Spot, upstreams: &Upstreams, findings: &mut Findings<'_>) -> Option<Route> {
+fn check_one(
+    raw: RouteFields,
+    spot: Spot,
+    paths: Paths,
+    upstreams: &Upstreams,
+    findings: &mut Findings<'_>,
+) -> Option<Route> {
     let hosts = distinct(
         &raw.hosts.value().map(|list| list.0).unwrap_or_default(),
         |host| host.0.clone(),
@@ -239,10 +247,51 @@ fn check_one(raw: RouteFields, spot: Spot, upstreams: &Upstreams, findings: &mut
         name: raw.name.value()?.0,
         methods,
         hosts,
-        path: raw.path.value()?.0,
+        path: check_path(raw.path, paths, findings)?,
         upstream: upstream.ok()?,
         description: raw.description.value().map(|text| text.0),
     })
+}
+
+/// A pattern has to be in the form that requests are routed in, or none would ever meet it.
+fn check_path(
+    raw: Field<super::super::scalar::PathPattern>,
+    paths: Paths,
+    findings: &mut Findings<'_>,
+) -> Option<String> {
+    let Located { value, spot } = raw.given()?;
+    let pattern = value.0;
+    // Parameters have braces, which no path has; any name does in their place.
+    let segments: Vec<&str> = pattern.split('/').collect();
+    let named = segments
+        .iter()
+        .map(|segment| if segment.starts_with('{') { "x" } else { segment });
+    let path = named.collect::<Vec<_>>().join("/");
+    match path::canonical(&path, paths) {
+        Ok(form) if form == path => return Some(pattern),
+        // Segment by segment, or else no parameter would find its name again.
+        Ok(form) if form.split('/').count() == segments.len() => {
+            let written = form.split('/').zip(&segments);
+            let written = written.map(|(form, segment)| if segment.starts_with('{') { segment } else { form });
+            let written = written.collect::<Vec<_>>().join("/");
+            findings.fault(
+                spot,
+                "is a path that no request has: paths are brought into one form first",
+                format!("write {written}, or say in `paths` what to keep"),
+            );
+        }
+        Ok(_) => findings.fault(
+            spot,
+            "is a path that no request has: paths are brought into one form first",
+            "leave out empty segments, dot segments and the slash at the end, or say in `paths` what to keep",
+        ),
+        Err(fault) => findings.fault(
+            spot,
+            format!("is a path that no request has: {fault}"),
+            "write a path without it, or say in `paths` what to keep",
+        ),
+    }
+    None
 }
 
 /// The entries' values, each of which may stand once.

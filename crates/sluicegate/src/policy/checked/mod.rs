@@ -6,6 +6,7 @@
 mod charge;
 mod gateway;
 mod identity;
+mod paths;
 mod route;
 mod rule;
 mod secret;
@@ -17,6 +18,7 @@ pub use crate::body::Pointer;
 pub use charge::{CostSource, CostSpec, Count, FailedWhen, Failures, OnSuccess, SettleSource, Step};
 pub use gateway::{Admin, Caps, Deadlines, Gateway, Listen, Server, Upstream};
 pub use identity::{ForwardedHeader, Identity};
+pub use paths::{EncodedSlash, Paths, Spelling};
 pub use route::{IMPLICIT_ROUTE, Route};
 pub use rule::{AT_ONCE_MAX, Enforce, KEY_PARTS_MAX, KeyPart, MEMBERS_MAX, OnMissingKey, Overflow, Rule, RuleLimit};
 pub use secret::SecretSource;
@@ -40,6 +42,8 @@ pub struct Policy {
     pub state: State,
     /// How the client's address is found.
     pub identity: Identity,
+    /// Which spellings of a path are one.
+    pub paths: Paths,
     /// Named classes of requests, in file order. A gateway with one upstream whose file has no routes gets one here,
     /// named [`IMPLICIT_ROUTE`], that takes in every request.
     pub routes: Vec<Route>,

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::super::checked::{Align, ForwardedHeader, OnMissingKey, OnStoreLoss, OnSuccess, Sharing};
+use super::super::checked::{
+    Align, EncodedSlash, ForwardedHeader, OnMissingKey, OnStoreLoss, OnSuccess, Sharing, Spelling,
+};
 use super::super::nearest::nearest;
 use super::super::yaml::Kind;
 use super::{Scalar, Wrong, wrong};
@@ -140,6 +142,16 @@ words!(OnSuccess, "return or clear", {
 words!(ForwardedHeader, "x-forwarded-for or forwarded", {
     "x-forwarded-for" => ForwardedHeader::XForwardedFor,
     "forwarded" => ForwardedHeader::Forwarded,
+});
+
+words!(Spelling, "strip or keep", {
+    "strip" => Spelling::Strip,
+    "keep" => Spelling::Keep,
+});
+
+words!(EncodedSlash, "refuse or keep", {
+    "refuse" => EncodedSlash::Refuse,
+    "keep" => EncodedSlash::Keep,
 });
 
 words!(OnMissingKey, "ip, shared, refuse or skip", {
