@@ -17,7 +17,7 @@
 --          of permits (flags + 3; + 4 while learning):
 --            node, in_use, target, limit, ttl
 --
--- The answer: a byte, 0 done, 1 of another generation, 2 late; the lane's generation; this clock's time; and if it was done,
+-- The answer, of more than 64 keys in two pieces: a byte, 0 done, 1 of another generation, 2 late; the lane's generation; this clock's time; and if it was done,
 -- of each key a byte, 1 if what was kept made no sense, and
 --   of a bucket:  taken, granted, and what is kept: tat, demand, demand_at, current, previous, epoch_ends_at
 --   of a window:  taken, granted, and what is kept: window, current, previous, demand, demand_at
@@ -32,6 +32,7 @@ local MOST = 1e15           -- Of any number that comes in: with it no product b
 local NODES_MAX = 2000
 local QUARTERS_MAX = 4e9    -- Thirty years: what lives longer is damage.
 local GENERATION_MS = 604800000
+local HALF = 65             -- A string above 8 KiB would be put together twice, and each byte of it costs.
 local ZEROS = '\0\0\0\0\0\0\0\0'
 
 local keys, records = KEYS, ARGV[2]
@@ -69,8 +70,9 @@ end
 local kept
 if keys_count > 1 then kept = call('MGET', unpack(keys, 2)) end
 
--- What is to be written, and what is answered: nothing is written before all is known.
-local values, lives, replies = {}, {}, {}
+-- For how long it is kept, and what is answered. What is to be written goes where what was kept came from: nothing is written before all
+-- is known.
+local lives, replies = {}, {}
 replies[3] = pack('<Bc8d', 0, generation, now)
 
 local at = 1
@@ -152,7 +154,7 @@ for i = 2, keys_count do
     end
     free = room - granted
     if free < 0 then free = 0 end
-    values[i] = table.concat(pieces)
+    kept[i - 1] = table.concat(pieces)
     lives[i] = last + EXTRA_US
     replies[2 * i] = pack('<Bdd', damaged, granted, free)
     replies[2 * i + 1] = ''
@@ -168,17 +170,21 @@ for i = 2, keys_count do
     elseif not interval then
       return redis.error_reply('SGARG terms')
     end
-    local pay, take, want, refund, asked, own, chance, behind = unpack_from('<ddddddd', records, at)
-    at = behind
+    local pay, take, want, refund, asked, own, chance
+    local epoch_a, spent_a, returned_a, epoch_b, spent_b, returned_b, seen, seen_epoch, held
+    if flags % 16 >= 8 then
+      -- In one go, as most records are.
+      pay, take, want, refund, asked, own, chance, epoch_a, spent_a, returned_a, at = unpack_from('<dddddddddd', records, at)
+    else
+      pay, take, want, refund, asked, own, chance, at = unpack_from('<ddddddd', records, at)
+    end
     if not (pay >= 0 and take >= 0 and want >= 0 and refund >= 0 and asked >= 0 and own >= 0 and chance >= 0)
       or not (pay + take + want + refund + asked + own < MOST and chance < 1)
     then
       return redis.error_reply('SGARG ask')
     end
-    local epoch_a, spent_a, returned_a, epoch_b, spent_b, returned_b, seen, seen_epoch, held
     if flags >= 8 then
-      if flags % 16 >= 8 then
-        epoch_a, spent_a, returned_a, at = unpack_from('<ddd', records, at)
+      if epoch_a then
         if not (epoch_a > 0 and spent_a >= 0 and returned_a >= 0 and epoch_a < huge and spent_a + returned_a < MOST) then
           return redis.error_reply('SGARG settled')
         end
@@ -405,7 +411,7 @@ for i = 2, keys_count do
       value = pack('<ddddd', window, current, previous, demand, now)
       life = begins_at + 2 * ttl - now + EXTRA_US
     end
-    values[i] = value
+    kept[i - 1] = value
     lives[i] = life
     replies[2 * i] = pack('<Bdd', damaged, taken, granted)
     replies[2 * i + 1] = value
@@ -428,6 +434,7 @@ for i = 2, keys_count do
     life = format('%d', quarters * 250)
     written[quarters] = life
   end
-  call('SET', keys[i], values[i], 'PX', life)
+  call('PSETEX', keys[i], life, kept[i - 1])
 end
-return table.concat(replies, '', 3, 2 * keys_count + 1)
+if keys_count <= HALF then return table.concat(replies, '', 3, 2 * keys_count + 1) end
+return { table.concat(replies, '', 3, 2 * HALF + 1), table.concat(replies, '', 2 * HALF + 2, 2 * keys_count + 1) }

@@ -164,10 +164,8 @@ impl Server {
         command.arg(&header.to_bytes()[..]).arg(exchange.records);
         let called = self.call(link, &command, script::EXCHANGE, exchange.asking, deadline);
         let said = called.await.and_then(|value| {
-            let Value::BulkString(bytes) = value else {
-                return Err(StoreError::BadReply.into());
-            };
-            script::read(&bytes, exchange.items).ok_or_else(|| StoreError::BadReply.into())
+            let said = whole(value).and_then(|bytes| script::read(&bytes, exchange.items));
+            said.ok_or_else(|| StoreError::BadReply.into())
         });
         let said = self.judge(link, said)?;
         let answered_at = clock.now();
@@ -261,6 +259,20 @@ impl Server {
         let trips = self.inner.health.rtt_mean().unwrap_or_default().saturating_mul(3);
         self.inner.around.deadline.max(trips.min(DEADLINE_MAX))
     }
+}
+
+/// The script's answer, which comes in two pieces where it is long.
+fn whole(answer: Value) -> Option<Vec<u8>> {
+    let pieces = match answer {
+        Value::BulkString(bytes) => return Some(bytes),
+        Value::Array(pieces) => <[Value; 2]>::try_from(pieces).ok()?,
+        _ => return None,
+    };
+    let [Value::BulkString(mut bytes), Value::BulkString(rest)] = pieces else {
+        return None;
+    };
+    bytes.extend_from_slice(&rest);
+    Some(bytes)
 }
 
 impl Health {

@@ -12,7 +12,7 @@ use draw::Draw;
 use sluicegate_core::sharing::EPOCH_UNIX_US;
 use sluicegate_redis::script::{self, Generation, Header, Said};
 use sluicegate_state::store::Item;
-use sluicegate_testkit::redis::{Client, RedisServer};
+use sluicegate_testkit::redis::{Client, RedisServer, Reply};
 use tracked::{Tracked, numbers, unit_of_demand};
 
 /// How often all 128 keys are asked about: 131 072 inputs.
@@ -77,8 +77,8 @@ impl World {
             "local time = redis.call('LRANGE', 'sg:test', 0, 1)",
         );
         let text = told.replace(
-            "call('SET', keys[i], values[i], 'PX', life)",
-            "call('SET', keys[i], values[i])",
+            "call('PSETEX', keys[i], life, kept[i - 1])",
+            "call('SET', keys[i], kept[i - 1])",
         );
         assert!(
             told != script::EXCHANGE && text != told,
@@ -190,8 +190,15 @@ impl World {
         words.push(header.to_bytes().to_vec());
         words.push(script::records(items)?);
         let reply = self.client.command(&words)?;
-        let bytes = reply.bytes().ok_or("no bytes")?;
-        script::read(bytes, items).ok_or_else(|| "unreadable".into())
+        let pieces = match reply.elements() {
+            [] => reply.bytes().map(<[u8]>::to_vec),
+            pieces => pieces
+                .iter()
+                .map(Reply::bytes)
+                .collect::<Option<Vec<_>>>()
+                .map(|pieces| pieces.concat()),
+        };
+        script::read(&pieces.ok_or("no bytes")?, items).ok_or_else(|| "unreadable".into())
     }
 
     fn compare_kept(&mut self) -> Result<(), Box<dyn Error>> {
