@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// The laboratory: what a hundred nodes make of one limit, beside rivals; in simulated time, then on a real Redis
     Fleet(FleetArguments),
     /// What sharing limits costs a real Redis, and the node
-    Store,
+    Store(StoreArguments),
     /// A part of a bench that needs a process of its own
     #[command(subcommand, hide = true)]
     Part(Part),
@@ -90,6 +90,25 @@ pub(crate) enum Half {
     Simulated,
     /// On a real Redis, at a tenth of the scale
     Real,
+}
+
+/// What of a store's costs is measured.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct StoreArguments {
+    /// Only this part
+    #[arg(long)]
+    pub(crate) only: Option<StorePart>,
+}
+
+/// A part of the bench of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StorePart {
+    /// The script in calls of 128 keys, and of one
+    Batches,
+    /// Exact mode, beside a script for each request
+    Exact,
+    /// The node's own work
+    Node,
 }
 
 /// What a bench starts this program again for.

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use serde_json::json;
 
-use arguments::{Arguments, Command, Half, Part};
+use arguments::{Arguments, Command, Half, Part, StoreArguments};
 use benches::{Scale, Size};
 use error::BenchError;
 use machine::Machine;
@@ -78,7 +78,7 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
             Box::new(benches::gateway),
             Box::new(benches::fleet_simulated),
             Box::new(benches::fleet_real),
-            Box::new(benches::store),
+            Box::new(|scale| benches::store(scale, StoreArguments::default())),
         ],
         Command::Decide => vec![Box::new(benches::decide)],
         Command::Algorithms => vec![Box::new(benches::algorithms)],
@@ -98,7 +98,7 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
                 Some(Half::Real) => vec![Box::new(benches::fleet_real)],
             }
         }
-        Command::Store => vec![Box::new(benches::store)],
+        Command::Store(arguments) => vec![Box::new(|scale| benches::store(scale, *arguments))],
         Command::Part(part) => return run_part(*part),
     };
 

@@ -22,11 +22,16 @@ const BATCHES: u16 = 100;
 /// Calls under way: one is done while the next waits and another is made.
 const UNDER_WAY: usize = 3;
 
-/// Asks one server as fast as it answers.
-pub(super) fn measure(setting: &Setting, span: Duration) -> Result<Load, BenchError> {
+/// Keys of a full call.
+pub(super) const FULL: usize = ITEMS_MAX;
+
+/// Asks one server as fast as it answers, about so many keys in each call.
+pub(super) fn measure(setting: &Setting, keys: usize, span: Duration) -> Result<Load, BenchError> {
     let store = setting.store(1, SystemClock::new().into())?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let mut waiting: Vec<Vec<Item>> = (0..BATCHES).map(batch).collect::<Result<_, _>>()?;
+    let mut waiting: Vec<Vec<Item>> = (0..BATCHES)
+        .map(|number| batch(number, keys))
+        .collect::<Result<_, _>>()?;
     // Once for each key, so that all are known.
     runtime.block_on(run(&store, &mut waiting, |calls| calls < BATCHES.into()))?;
 
@@ -38,7 +43,7 @@ pub(super) fn measure(setting: &Setting, span: Duration) -> Result<Load, BenchEr
     let server = setting.server_time()?.saturating_sub(before);
     let scripts = setting.scripts()?;
     Ok(Load {
-        done: number(calls * ITEMS_MAX as u64),
+        done: number(calls * keys as u64),
         wall,
         server,
         scripts: scripts.took.as_secs_f64() * 1e6,
@@ -101,7 +106,7 @@ fn learn(items: &mut [Item], said: Result<Exchanged, StoreError>) -> Result<(), 
     Ok(())
 }
 
-fn batch(number: u16) -> Result<Vec<Item>, BenchError> {
+fn batch(number: u16, keys: usize) -> Result<Vec<Item>, BenchError> {
     let limit: Limit = "1000/s burst 2000"
         .parse()
         .map_err(|error| BenchError::set_up("a limit", &error))?;
@@ -124,5 +129,5 @@ fn batch(number: u16) -> Result<Vec<Item>, BenchError> {
             },
         }
     };
-    Ok((0..=u8::MAX).take(ITEMS_MAX).map(item).collect())
+    Ok((0..=u8::MAX).take(keys).map(item).collect())
 }

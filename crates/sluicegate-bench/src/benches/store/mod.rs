@@ -8,6 +8,7 @@ mod setting;
 use std::time::Duration;
 
 use super::Scale;
+use crate::arguments::{StoreArguments, StorePart};
 use crate::error::BenchError;
 use crate::progress::tell;
 use crate::report::{Figure, Goal, Peer, Report, Side, Unit};
@@ -23,7 +24,7 @@ const BENCH: &str = "store";
 /// # Errors
 ///
 /// If a server does not start or does not answer.
-pub(crate) fn store(scale: Scale) -> Result<Report, BenchError> {
+pub(crate) fn store(scale: Scale, arguments: StoreArguments) -> Result<Report, BenchError> {
     let mut report = Report {
         bench: BENCH,
         about: "one redis-server and one node on the same machine; the server's own processor time, system calls included",
@@ -42,10 +43,18 @@ pub(crate) fn store(scale: Scale) -> Result<Report, BenchError> {
             Setting::left_out(&mut report);
             return Ok(report);
         };
-        found.batches.push(batches::measure(&setting, span)?);
-        found.exact.push(exact::ours(&setting, span)?);
-        found.plain.push(exact::plain(&setting, span)?);
-        found.node.push(node::measure(&setting, span)?);
+        let is_asked = |part| arguments.only.is_none_or(|only| only == part);
+        if is_asked(StorePart::Batches) {
+            found.batches.push(batches::measure(&setting, batches::FULL, span)?);
+            found.single.push(batches::measure(&setting, 1, span)?);
+        }
+        if is_asked(StorePart::Exact) {
+            found.exact.push(exact::ours(&setting, span)?);
+            found.plain.push(exact::plain(&setting, span)?);
+        }
+        if is_asked(StorePart::Node) {
+            found.node.push(node::measure(&setting, span)?);
+        }
     }
     found.tell(&mut report);
     Ok(report)
@@ -55,6 +64,7 @@ pub(crate) fn store(scale: Scale) -> Result<Report, BenchError> {
 #[derive(Debug, Default)]
 struct Found {
     batches: Vec<Load>,
+    single: Vec<Load>,
     exact: Vec<Load>,
     plain: Vec<Load>,
     node: Vec<node::Found>,
@@ -90,9 +100,15 @@ impl Load {
 
 impl Found {
     fn tell(&self, report: &mut Report) {
-        self.tell_batches(report);
-        self.tell_exact(report);
-        self.tell_node(report);
+        if !self.batches.is_empty() {
+            self.tell_batches(report);
+        }
+        if !self.exact.is_empty() {
+            self.tell_exact(report);
+        }
+        if !self.node.is_empty() {
+            self.tell_node(report);
+        }
         report.notes = vec![
             "a key of a batch reports a lease, asks for the next and pays nothing; 12 800 keys in turn, three calls under way".to_owned(),
             "on the wall the server shares the machine's processors with the node and the load, and a call's time by its clock \
@@ -126,6 +142,18 @@ impl Found {
         let slow = |load: &Load| number(load.slow.0) / load.calls * 100.0;
         let slow = tell("calls above 0.5 ms, of all", slow, Unit::Percent);
         tell("the longest call", |load| number(load.slow.1), Unit::Micros);
+        let spread = Spread::of(
+            self.single
+                .iter()
+                .map(|load| load.server.as_secs_f64() * 1e6 / load.done),
+        );
+        figure(
+            report,
+            "calls of one key",
+            "a call, of the server's processor",
+            spread,
+            Unit::Micros,
+        );
         report.goals.extend([
             goal(
                 "keys, a second of a Redis core",
@@ -178,12 +206,8 @@ impl Found {
             figure(report, "a node that shares 10 000 keys", subject, spread, unit)
         };
         let sharing = tell("sharing thread, a synced key", |found| found.sharing, Unit::Nanos);
-        tell(
-            "the connection's bytes, a synced key",
-            |found| found.connection,
-            Unit::Nanos,
-        );
         tell("keys in a call", |found| found.keys_a_call, Unit::Count);
+        tell("keys synced, a second", |found| found.keys_a_second, Unit::PerSecond);
         let what = "node's processor time, a synced key";
         report
             .goals

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluicegate::SystemClock;
 
-use super::setting::{CONNECTIONS, SHARING};
+use super::setting::SHARING;
 use super::{RULE, Setting};
 use crate::error::BenchError;
 use crate::spread::number;
@@ -23,12 +23,12 @@ const LIMIT: &str = "limit: 1000/s burst 2000, sharing: hybrid, fanout: 100";
 /// What a synced key costs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
-    /// Nanoseconds of the sharing thread.
+    /// Nanoseconds of the sharing thread, which moves the connection's bytes as well.
     pub(super) sharing: f64,
-    /// Nanoseconds of the thread that moves the connection's bytes.
-    pub(super) connection: f64,
     /// Keys in the mean call.
     pub(super) keys_a_call: f64,
+    /// Keys synced in a second.
+    pub(super) keys_a_second: f64,
 }
 
 /// Lets a node decide for so long, and divides what its threads took by the keys that were synced.
@@ -65,13 +65,15 @@ pub(super) fn measure(setting: &Setting, span: Duration) -> Result<Found, BenchE
     // Leases begin.
     load(span / 4)?;
 
-    let (counted, sharing, connection) = (counts(), time(SHARING)?, time(CONNECTIONS)?);
+    let (counted, sharing) = (counts(), time(SHARING)?);
+    let watch = Stopwatch::start();
     load(span)?;
+    let wall = watch.read().wall;
     let keys = number((counts().keys - counted.keys).max(1));
     let nanos = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() * 1e9 / keys;
     Ok(Found {
         sharing: nanos(sharing, time(SHARING)?),
-        connection: nanos(connection, time(CONNECTIONS)?),
+        keys_a_second: keys / wall.as_secs_f64(),
         keys_a_call: keys / number((counts().calls - counted.calls).max(1)),
     })
 }

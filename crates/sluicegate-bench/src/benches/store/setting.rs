@@ -95,14 +95,18 @@ impl Setting {
     ///
     /// If there is none after [`PATIENCE`].
     pub(in super::super) fn store(&self, seed: u64, clock: AnyClock) -> Result<RedisStore, BenchError> {
+        let started = RedisStore::start(&self.config(seed), clock, self.handle.clone());
+        let store = started.map_err(|error| BenchError::set_up("a store", &error))?;
+        wait("a connection", || store.is_connected(Lane(0)))?;
+        Ok(store)
+    }
+
+    fn config(&self, seed: u64) -> StoreConfig {
         let addresses = Addresses::Ring(vec![format!("redis://{}", self.address())]);
         let mut config = StoreConfig::new(addresses, seed);
         // A machine of two processors, with a server and a hundred nodes on it, is late now and then.
         config.deadline = DEADLINE_MAX;
-        let started = RedisStore::start(&config, clock, self.handle.clone());
-        let store = started.map_err(|error| BenchError::set_up("a store", &error))?;
-        wait("a connection", || store.is_connected(Lane(0)))?;
-        Ok(store)
+        config
     }
 
     /// So many nodes that share one rule by its `terms`, and know of each other.
@@ -122,9 +126,10 @@ impl Setting {
         for number in 0..count {
             let made = Limiter::new(&policy, &Secret::from_bytes([7; 32]), clock.clone());
             let limiter = made.map_err(|error| BenchError::set_up("sluicegate", &error))?;
-            let store = self.store(number.into(), clock.clone())?;
+            let config = self.config(number.into());
+            // As the gateway does: the thread that shares limits moves the connection's bytes.
             let sharer = limiter
-                .share(|_runtime, _clock| Ok::<_, std::convert::Infallible>(store))
+                .share(|runtime, clock| RedisStore::start(&config, clock, runtime))
                 .map_err(|error| BenchError::set_up("sluicegate", &error))?;
             nodes.push(Node {
                 limiter: Arc::new(limiter),
