@@ -240,15 +240,38 @@ fn a_node_that_stops_gives_back_what_it_holds() {
         .and_then(|units| units.parse().ok());
     let held: f64 = held.expect("a number");
     assert!(held >= 1.0, "{held} units held: nothing that could be given back");
+    assert!(outstanding(&store) >= 1.0, "the store knows of them");
     one.end();
-    // What was left of its lease would come back by itself after ten seconds; what it gave back is there at once, as soon as the other asks
-    // again, which is two seconds later at most. One unit may be lost to rounding.
+    // By the store's own value, at the moment when the process is gone. By itself it would come back after ten seconds.
+    let left = outstanding(&store);
+    assert!(left < 1e-6, "{left} units are still out on leases");
+    // The other may take them at once. It asks again after two seconds at most where it was refused, and one unit may be lost to rounding.
     let mut passed = 0;
     let rest = || {
         passed += admitted(&[&two], 10);
         passed >= 89
     };
     poll::until_true("what is left of the limit", Duration::from_secs(7), rest).expect("it is given back");
+}
+
+/// Units that are out on leases, by the value of the only key that the store holds: the fourth and fifth of its six numbers.
+fn outstanding(store: &RedisServer) -> f64 {
+    let names = store
+        .command(&["KEYS", "sg:{??}:????????????????"])
+        .expect("it answers");
+    let [name] = names.elements() else {
+        unreachable!("one rule has one key, and not {names:?}");
+    };
+    let value = store
+        .command(&[&b"GET"[..], name.bytes().expect("a name")])
+        .expect("it answers");
+    let value = value.bytes().expect("a value");
+    assert_eq!(value.len(), 48);
+    let number = |place: usize| {
+        let bytes = value[8 * place..][..8].try_into().expect("eight bytes");
+        f64::from_le_bytes(bytes)
+    };
+    number(3) + number(4)
 }
 
 #[test]

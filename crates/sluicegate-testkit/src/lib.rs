@@ -10,8 +10,10 @@
 //! | [`fleet`] | nodes that share limits, and a store, in simulated time |
 //! | [`store_conformance`] | what every store keeps to |
 //! | [`poll`] | waiting for what other processes do |
+//! | [`environment`] | what whoever runs the tests may ask for |
 #![forbid(unsafe_code)]
 
+pub mod environment;
 pub mod fleet;
 pub mod history;
 pub mod poll;

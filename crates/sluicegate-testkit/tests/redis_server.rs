@@ -44,6 +44,46 @@ fn keys_and_values_may_be_any_bytes() -> Outcome {
 }
 
 #[test]
+fn a_server_with_a_clock_of_its_own_is_in_whatever_year_the_test_says_also_after_a_restart() -> Outcome {
+    const YEAR: i64 = 365 * 86_400;
+    let server = RedisOptions::new().own_clock().persistent().start()?;
+    let other = RedisServer::start()?;
+    let ahead = || -> Result<i64, Box<dyn Error>> {
+        let second = |server: &RedisServer| -> Result<i64, Box<dyn Error>> {
+            let time = server.command(&["EVAL", "return redis.call('TIME')[1]", "0"])?;
+            Ok(time.text().ok_or("seconds")?.parse()?)
+        };
+        Ok(second(&server)? - second(&other)?)
+    };
+    assert!(ahead()?.abs() <= 1);
+    for jump in [YEAR, -YEAR, 7, 0] {
+        server.set_clock(jump)?;
+        assert!((ahead()? - jump).abs() <= 1, "{jump}: {}", ahead()?);
+    }
+    server.command(&["SET", "a", "b", "PX", "3600000"])?;
+    server.kill()?;
+    server.set_clock(-YEAR)?;
+    server.restart()?;
+    assert!((ahead()? + YEAR).abs() <= 1, "{}", ahead()?);
+    assert_eq!(server.command(&["EXISTS", "a"])?.integer(), Some(1));
+    server.set_clock(YEAR)?;
+    assert_eq!(server.command(&["EXISTS", "a"])?.integer(), Some(0), "it has expired");
+    Ok(())
+}
+
+#[test]
+fn a_server_tells_what_it_has_refused() -> Outcome {
+    let server = RedisServer::start()?;
+    assert_eq!(server.errors_of("WRONGTYPE")?, 0);
+    server.command(&["RPUSH", "list", "a"])?;
+    for _ in 0..2 {
+        assert!(server.command(&["GET", "list"]).is_err());
+    }
+    assert_eq!(server.errors_of("WRONGTYPE")?, 2);
+    Ok(())
+}
+
+#[test]
 fn a_server_and_its_folder_are_gone_when_it_is_dropped() -> Outcome {
     let server = RedisServer::start()?;
     let traces = Traces::of(&server);

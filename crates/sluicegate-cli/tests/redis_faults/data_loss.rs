@@ -38,6 +38,27 @@ fn a_thousand_drained_keys_stay_drained_when_the_store_is_flushed() -> Tested {
     Ok(())
 }
 
+/// The only one that knew the key is silent, so that nobody tells the store: what is lost then is the burst that had been used.
+#[test]
+fn a_node_that_never_saw_a_key_hands_out_one_more_burst_at_most_once_the_store_forgot_it() -> Tested {
+    let server = RedisServer::start()?;
+    let leased = Shared::new("4/h burst 4", Mode::Leased).on_store_loss(OnStoreLoss::Closed);
+    let fleet = Fleet::start(2, leased, &ring(&[server.address()]));
+    let on = |node| Load {
+        nodes: node..node + 1,
+        ..Load::new(4_000, 2).keys(1_000)
+    };
+    fleet.run_until_drained(&on(0));
+    let before = fleet.assert_holds(NO_MISHAP).tally.allowed;
+    assert!(before > 3_500, "{before} of a thousand keys");
+    server.command(&["FLUSHALL"])?;
+    // Keys that the first remembers are as used up as they were, whatever the store has forgotten.
+    fleet.run_until_drained(&on(1));
+    assert_eq!(fleet.run(&on(0), ms(500)).allowed, 0, "who saw them stays within them");
+    fleet.assert_holds(Mishaps { outages: 0, lost: 4 });
+    Ok(())
+}
+
 #[test]
 fn a_store_that_is_flushed_under_load_gives_a_quarter_of_a_burst_at_most() -> Tested {
     let server = RedisServer::start()?;

@@ -1,12 +1,13 @@
 //! Limits of a few requests on many nodes.
 
 use sluicegate_core::sharing::{Mode, OnStoreLoss};
+use sluicegate_testkit::history::Tally;
 use sluicegate_testkit::redis::RedisServer;
 
 use crate::world::{Fleet, Load, Mishaps, Shared, Tested, ms, ring};
 
-/// At sixty times the speed of 5/min, so that it comes back a few times. How much of it is admitted hangs on whether the machine answers
-/// within the five milliseconds that requests wait, in one of three runs at least; what is not admitted hangs on nothing.
+/// At sixty times the speed of 5/min, so that it comes back a few times. Whether all of it is admitted, but for one unit, hangs on whether
+/// the machine answers within the five milliseconds that requests wait, in one of five runs at least; what is not admitted hangs on nothing.
 #[test]
 fn five_on_a_hundred_nodes_are_five_in_one_moment_and_under_ten_times_the_load() -> Tested {
     const NODES: usize = 100;
@@ -14,9 +15,9 @@ fn five_on_a_hundred_nodes_are_five_in_one_moment_and_under_ten_times_the_load()
     let leased = Shared::new("5/s", Mode::Leased).on_store_loss(OnStoreLoss::Closed);
     let fleet = Fleet::start(NODES, leased, &ring(&[server.address()]));
     let load = Load::new(50, NODES);
-    let is_enough = |(in_one_moment, in_three_seconds): &(u64, u64)| *in_one_moment >= 3 && *in_three_seconds >= 16;
+    let is_enough = |(in_one_moment, in_three_seconds): &(u64, u64)| *in_one_moment >= 4 && *in_three_seconds >= 19;
     let mut seen = Vec::new();
-    for run in 0..3 {
+    for run in 0..5 {
         let in_one_moment = fleet.send((0..15).map(|node| (node, 1 + run))).allowed;
         // From a full bucket: five, and five in each of the three seconds.
         let in_three_seconds = fleet.run(&load.clone().of_key(100 + run), ms(3_000)).allowed;
@@ -52,8 +53,7 @@ fn a_leased_limit_on_a_hundred_nodes_admits_it_all_and_asks_a_third_as_often_as_
     Ok(())
 }
 
-/// Each time of a full bucket. How much is admitted hangs on how quickly the machine answers, and is held to nine tenths in simulated time;
-/// here it is most of it once.
+/// Each time of a full bucket. Nine tenths of it are admitted where the machine answers quickly enough, in one of ten bursts at least.
 #[test]
 fn three_bursts_within_fifty_milliseconds_on_all_nodes_are_one() -> Tested {
     const NODES: usize = 100;
@@ -62,12 +62,46 @@ fn three_bursts_within_fifty_milliseconds_on_all_nodes_are_one() -> Tested {
         let limit = Shared::new("100/s burst 200", mode).on_store_loss(OnStoreLoss::Closed);
         let fleet = Fleet::start(NODES, limit, &ring(&[server.address()]));
         let burst = Load::new(12_000, NODES);
-        let keys = 0..5;
-        let seen: Vec<_> = keys
-            .map(|key| fleet.run(&burst.clone().of_key(key), ms(50)).allowed)
-            .collect();
+        let mut seen = Vec::new();
+        for key in 0..10 {
+            let admitted = fleet.run(&burst.clone().of_key(key), ms(50)).allowed;
+            seen.push(admitted);
+            if admitted >= 180 {
+                break;
+            }
+        }
         fleet.assert_holds(Mishaps::default());
-        assert!(seen.iter().any(|admitted| *admitted >= 100), "{mode:?} {seen:?}");
+        assert!(seen.iter().any(|admitted| *admitted >= 180), "{mode:?} {seen:?}");
+    }
+    Ok(())
+}
+
+/// At nine tenths of the limit. A machine that is slow to answer costs requests wherever a node sees the key for the first time; in one of
+/// three rounds at least it is not.
+#[test]
+fn a_client_that_moves_from_node_to_node_has_nearly_all_of_its_limit_at_each_within_a_second() -> Tested {
+    const NODES: usize = 10;
+    let server = RedisServer::start()?;
+    for mode in [Mode::Leased, Mode::Hybrid] {
+        let limit = Shared::new("100/s burst 200", mode).on_store_loss(OnStoreLoss::Closed);
+        let fleet = Fleet::start(NODES, limit, &ring(&[server.address()]));
+        let is_good = |seconds: &Vec<Tally>| {
+            let denied: u64 = seconds.iter().map(|second| second.denied).sum();
+            denied * 200 <= 5 * 90 && seconds.iter().all(|second| second.denied_share() <= 0.05)
+        };
+        let mut seen = Vec::new();
+        for key in 0..3 {
+            let on = |node| Load {
+                nodes: node..node + 1,
+                ..Load::new(90, NODES).of_key(key)
+            };
+            seen.push((0..5).map(|node| fleet.run(&on(node), ms(1_000))).collect());
+            if seen.iter().any(is_good) {
+                break;
+            }
+        }
+        fleet.assert_holds(Mishaps::default());
+        assert!(seen.iter().any(is_good), "{mode:?}: {seen:?}");
     }
     Ok(())
 }

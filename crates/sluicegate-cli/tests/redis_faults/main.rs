@@ -4,6 +4,7 @@
 //! clock, and no window of it may hold more than the rule's printed bound and the fault's term. Safety is asserted always; that
 //! something comes to be is waited for, for as long as only what hangs takes.
 
+mod clock_jumps;
 mod clocks;
 mod clusters;
 mod data_loss;

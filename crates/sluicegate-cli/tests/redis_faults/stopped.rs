@@ -30,6 +30,35 @@ fn a_hybrid_limit_does_not_notice_that_its_store_stands_still() -> Tested {
     Ok(())
 }
 
+/// Ten seconds of it are played in simulated time; here it is two, and in one of three outages at least the machine is quick enough.
+#[test]
+fn two_seconds_without_the_store_pass_at_about_the_limit_and_a_second_later_all_of_it_is_there() -> Tested {
+    let server = RedisServer::start()?;
+    let fleet = Fleet::start(10, HYBRID, &ring(&[server.address()]));
+    let load = Load::new(3_000, 10).keys(2);
+    // The burst is used up.
+    fleet.run(&load, ms(1_500));
+    let mut seen = Vec::new();
+    let is_good = |(during, after): &(f64, f64)| (0.85..=1.1).contains(during) && *after >= 0.95;
+    for _ in 0..3 {
+        server.pause()?;
+        let during = fleet.run_at_rate(&load, ms(2_000));
+        server.resume()?;
+        fleet.run(&load, ms(1_000));
+        let after = fleet.run_at_rate(&load, ms(1_000));
+        seen.push((during, after));
+        if seen.iter().any(is_good) {
+            break;
+        }
+    }
+    fleet.assert_holds(ONE_OUTAGE);
+    assert!(
+        seen.iter().any(is_good),
+        "during and after, as parts of the limit: {seen:?}"
+    );
+    Ok(())
+}
+
 #[test]
 fn an_exact_limit_decides_every_request_by_its_failure_policy_while_its_store_stands_still() -> Tested {
     let server = RedisServer::start()?;

@@ -4,6 +4,7 @@
 //! its own process id, also when it is stopped or a test panics. The server that a system package brings is never used.
 
 mod client;
+mod clock;
 mod cluster;
 mod options;
 mod process;
@@ -30,11 +31,13 @@ use crate::poll::TooLate;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedisError {
-    /// The program is not on the search path.
-    #[error("{} is not there: install the package redis-server (Debian: apt-get install redis-server)", program.display())]
+    /// A program is not on the search path, or a library not where packages put it.
+    #[error("{} is not there: install the package {package} (Debian: apt-get install {package})", program.display())]
     Missing {
         /// What was looked for.
         program: PathBuf,
+        /// What brings it.
+        package: &'static str,
     },
     /// The system refused a file, a port or a process.
     #[error("{what}")]

@@ -7,15 +7,17 @@ use std::process::{Command, Stdio};
 
 use super::tls::{self, Identity};
 use super::{RedisError, RedisServer};
+use crate::environment;
 
-/// How to start a server. Unless told otherwise: `redis-server` of the search path, nothing kept on disk, no password, no bound on
-/// memory.
+/// How to start a server. Unless told otherwise: the program that [`environment::server`] says, nothing kept on disk, no password, no
+/// bound on memory, and the machine's clock.
 #[derive(Debug, Clone)]
 pub struct RedisOptions {
     program: PathBuf,
     password: Option<String>,
     persistent: bool,
     sentinel: bool,
+    own_clock: bool,
     tls: Option<Identity>,
     lines: Vec<String>,
 }
@@ -30,10 +32,11 @@ impl RedisOptions {
     /// The options that [`RedisServer::start`] takes.
     pub fn new() -> Self {
         Self {
-            program: PathBuf::from("redis-server"),
+            program: environment::server(),
             password: None,
             persistent: false,
             sentinel: false,
+            own_clock: false,
             tls: None,
             lines: Vec::new(),
         }
@@ -70,6 +73,13 @@ impl RedisOptions {
         self
     }
 
+    /// It goes by a clock that [`RedisServer::set_clock`] sets, at first the machine's. Needs libfaketime (Debian: `faketime`).
+    #[must_use]
+    pub fn own_clock(mut self) -> Self {
+        self.own_clock = true;
+        self
+    }
+
     /// A replica of whoever listens there: a server, or a [`FaultProxy`](crate::proxy::FaultProxy) before one.
     #[must_use]
     pub fn replica_of(self, primary: SocketAddr) -> Self {
@@ -95,7 +105,7 @@ impl RedisOptions {
     ///
     /// # Errors
     ///
-    /// [`RedisError::Missing`] if there is no such program; if it ends, or does not answer within ten seconds.
+    /// [`RedisError::Missing`] if there is no such program, or no libfaketime for a clock of its own; if it ends, or does not answer within ten seconds.
     pub fn start(self) -> Result<RedisServer, RedisError> {
         RedisServer::with(self)
     }
@@ -112,6 +122,10 @@ impl RedisOptions {
 
     pub(super) fn is_sentinel(&self) -> bool {
         self.sentinel
+    }
+
+    pub(super) fn has_own_clock(&self) -> bool {
+        self.own_clock
     }
 
     pub(super) fn program_path(&self) -> &Path {
@@ -194,6 +208,7 @@ pub(super) fn not_started(program: &Path, source: std::io::Error) -> RedisError 
     if source.kind() == std::io::ErrorKind::NotFound {
         RedisError::Missing {
             program: program.to_owned(),
+            package: "redis-server",
         }
     } else {
         RedisError::System {

@@ -1,5 +1,6 @@
 //! A child process that can be stopped, continued and killed, and is gone when dropped.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -7,8 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-use super::RedisError;
 use super::options::not_started;
+use super::{RedisError, clock};
 
 /// A running server.
 #[derive(Debug)]
@@ -18,8 +19,14 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `program` with a configuration file and more arguments; what it says goes to the end of `log`.
-    pub(super) fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Self, RedisError> {
+    /// Starts `program` with a configuration file and more arguments, and what is added to the environment; what it says goes to the end
+    /// of `log`.
+    pub(super) fn start(
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(&str, OsString)],
+        log: &Path,
+    ) -> Result<Self, RedisError> {
         let unwritable = "the server's log cannot be written";
         let said = File::options()
             .create(true)
@@ -28,6 +35,7 @@ impl Process {
             .map_err(RedisError::system(unwritable))?;
         let child = Command::new(program)
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(said.try_clone().map_err(RedisError::system(unwritable))?)
             .stderr(said)
@@ -85,7 +93,9 @@ impl Process {
     /// Kills it, stopped or not, and returns when it is gone.
     pub(super) fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
-        self.child.wait().map(drop)
+        self.child.wait()?;
+        clock::tidy(self.child.id());
+        Ok(())
     }
 }
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::RedisError;
 use super::client::Client;
 use super::options::{CONFIGURATION, Ports, RedisOptions};
 use super::process::{Process, end_of};
 use super::resp::Reply;
+use super::{RedisError, clock};
 use crate::{poll, ports};
 
 /// A `redis-server` of a test's own. It is killed, and its folder removed, when this is dropped.
@@ -156,6 +156,29 @@ impl RedisServer {
         Ok(CommandStats::read(&field.unwrap_or_default()))
     }
 
+    /// How often it answered with an error that begins with this word, such as `MOVED`, since it started; 0 if never.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer.
+    pub fn errors_of(&self, word: &str) -> Result<u64, RedisError> {
+        let field = self.info(&format!("errorstat_{word}"))?;
+        let count = field
+            .as_deref()
+            .and_then(|field| field.strip_prefix("count=")?.parse().ok());
+        Ok(count.unwrap_or_default())
+    }
+
+    /// Sets its clock so many seconds ahead of the machine's, or behind it if that is negative; also of one that is not running, for
+    /// when it starts again. For a server with a [clock of its own](RedisOptions::own_clock).
+    ///
+    /// # Errors
+    ///
+    /// If its folder cannot be written.
+    pub fn set_clock(&self, ahead_seconds: i64) -> Result<(), RedisError> {
+        clock::set(self.folder.path(), ahead_seconds)
+    }
+
     /// Stops its process as `kill -STOP` does: connections stay, nothing is answered. Returns when it stands still.
     ///
     /// # Errors
@@ -259,7 +282,12 @@ fn begin(options: &RedisOptions, ports: Ports, folder: &TempDir) -> Result<Proce
     let configuration = configuration.to_string_lossy();
     let mut arguments = vec![configuration.as_ref()];
     arguments.extend(options.is_sentinel().then_some("--sentinel"));
-    let mut process = Process::start(options.program_path(), &arguments, &log)?;
+    let environment = if options.has_own_clock() {
+        clock::environment(folder.path())?
+    } else {
+        Vec::new()
+    };
+    let mut process = Process::start(options.program_path(), &arguments, &environment, &log)?;
     let pid = process.pid().to_string();
     let answer = poll::until("the server answers", PATIENCE, || {
         let ended = process
