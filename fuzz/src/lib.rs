@@ -13,6 +13,7 @@
 pub mod address;
 pub mod events;
 pub mod form;
+pub mod framing;
 pub mod json;
 pub mod limit;
 pub mod mutation;
@@ -52,6 +53,11 @@ pub const TARGETS: &[Target] = &[
         name: "form",
         run: form::target,
         dictionary: form::DICTIONARY,
+    },
+    Target {
+        name: "framing",
+        run: framing::target,
+        dictionary: framing::DICTIONARY,
     },
     Target {
         name: "json",

@@ -100,7 +100,7 @@ fn slowly(path: &str, paths: Paths) -> Option<String> {
     {
         names.pop();
     }
-    let mut form: String = names.iter().map(|name| format!("/{}", written(name))).collect();
+    let mut form: String = names.iter().flat_map(|name| ["/".to_owned(), written(name)]).collect();
     if ends_open || form.is_empty() {
         form.push('/');
     }

@@ -47,6 +47,11 @@ fn what_a_client_writes_never_moves_the_address_that_a_proxy_saw() -> io::Result
 }
 
 #[test]
+fn where_the_gate_sees_a_request_end_hyper_sees_it_end() -> io::Result<()> {
+    check("framing")
+}
+
+#[test]
 fn members_of_json_are_found_or_refused_as_a_reader_of_the_whole_document_would() -> io::Result<()> {
     check("json")
 }

@@ -1,16 +1,16 @@
 //! The gateway: a reverse proxy with limits in its request path.
 //!
 //! ```text
-//!  client ── Wire ── hyper ── Door ── Limit ── forward ── Upstream ── Link ── server
-//!            bytes,   HTTP    host,   the      headers,    turns,     hyper
-//!            stalls           caps    limiter  bodies      failover
+//!  client ── Wire ── Gate ─── hyper ── Door ── Limit ── forward ── Upstream ── Link ── server
+//!            bytes,   one      HTTP    host,   path, the  headers,    turns,     hyper
+//!            stalls   meaning          caps    limiter    bodies      failover
 //! ```
 //!
 //! Every worker is a thread with a runtime, listening sockets (SO_REUSEPORT), upstream connections and deadlines of its
 //! own; a request stays on the worker that accepted it, and in one task. What workers share is the limiter, the cap of
 //! connections and the order to stop.
 //!
-//! Read [`Gateway::bind`], [`Bound::run`] and [`Settings::replace`] first, then `worker`, `connection`, `door`, `forward`, `upstream`,
+//! Read [`Gateway::bind`], [`Bound::run`] and [`Settings::replace`] first, then `worker`, `connection`, [`framing`], `door`, `forward`, `upstream`,
 //! `uploads` for requests that are answered before they have ended, and `tunnel` for connections that leave HTTP.
 //! `docs/gateway.md` says what is removed, what is written, and which deadline and cap holds where.
 //!
@@ -41,6 +41,7 @@ mod connection;
 mod door;
 mod error;
 mod forward;
+pub mod framing;
 mod gateway;
 mod headers;
 mod listen;

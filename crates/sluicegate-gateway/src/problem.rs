@@ -9,11 +9,15 @@ use http::{HeaderValue, Response, StatusCode};
 use sluicegate::Refusal;
 use sluicegate_tower::BodyFault;
 
+use crate::framing::Doubt;
+
 /// A request that the gateway answers by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Problem {
     /// No `Host`, more than one, or one that is no host.
     BadHost,
+    /// A request whose bytes have more than one meaning.
+    Framing(Doubt),
     /// A target that a gateway has no use for.
     BadTarget,
     /// More header lines than the cap.
@@ -45,6 +49,7 @@ impl Problem {
         let (status, after, detail) = self.line();
         let refusal = match self {
             Self::Body(fault) => Refusal::plain(status, &fault.to_string()),
+            Self::Framing(doubt) => Refusal::plain(status, &doubt.to_string()),
             _ => Refusal::plain(status, detail),
         };
         let mut response = Response::new(B::from(Bytes::from(refusal.body)));
@@ -58,6 +63,20 @@ impl Problem {
         response
     }
 
+    /// The whole answer as HTTP/1.1 writes it, for a client with whom hyper has no request in common.
+    pub(crate) fn in_full(self) -> Vec<u8> {
+        let answer = self.answer::<Bytes>();
+        let mut text = format!("HTTP/1.1 {}\r\n", answer.status()).into_bytes();
+        for (name, value) in answer.headers() {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                text.extend_from_slice(part);
+            }
+        }
+        text.extend_from_slice(b"\r\n");
+        text.extend_from_slice(answer.body());
+        text
+    }
+
     const fn line(self) -> (StatusCode, After, &'static str) {
         match self {
             Self::BadHost => (
@@ -65,6 +84,10 @@ impl Problem {
                 After::Close,
                 "the request must name exactly one valid host",
             ),
+            Self::Framing(Doubt::HeadTooLarge | Doubt::TooManyHeaders) => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, After::Close, "")
+            }
+            Self::Framing(_) => (StatusCode::BAD_REQUEST, After::Close, ""),
             Self::BadTarget => (
                 StatusCode::BAD_REQUEST,
                 After::Close,
@@ -116,7 +139,9 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Problem; 10] = [
+    const ALL: [Problem; 12] = [
+        Problem::Framing(Doubt::Length),
+        Problem::Framing(Doubt::HeadTooLarge),
         Problem::BadHost,
         Problem::BadTarget,
         Problem::TooManyHeaders,
@@ -139,6 +164,15 @@ mod tests {
             assert_eq!(answer.headers()[CACHE_CONTROL], "no-store");
             assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");
         }
+    }
+
+    #[test]
+    fn an_answer_in_full_is_a_message() {
+        let text = String::from_utf8(Problem::Framing(Doubt::Coding).in_full()).expect("the documents are ASCII");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a blank line ends the head");
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
+        assert!(head.contains("connection: close"), "{head}");
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
     }
 
     #[test]

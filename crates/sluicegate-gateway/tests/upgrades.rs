@@ -150,6 +150,35 @@ fn a_server_that_stays_with_http_is_heard_as_ever() {
 }
 
 #[test]
+fn what_waits_behind_a_declined_offer_is_the_next_request() {
+    // More than the sockets hold, so that the answer is still on its way when the server has given it.
+    let large = "a".repeat(8 << 20);
+    let expected = large.clone();
+    let upstream = Upstream::answering(move |request| match request.target() {
+        "/socket" => ok(&large),
+        _ => ok("next"),
+    })
+    .expect("a free port");
+    let gateway = gateway_to(&[&upstream]);
+    let next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut client = gateway.client();
+    for text in [format!("{REQUEST}{next}"), format!("{REQUEST}{next}")] {
+        client.send(text.as_bytes());
+        let answer = client.answer(ReadBody::Whole);
+        assert_eq!((answer.status(), answer.text() == expected), (Some(200), true));
+        assert_eq!(client.answer(ReadBody::Whole).text(), "next");
+    }
+    // In parts, and judged like any other.
+    client.send(REQUEST.as_bytes());
+    client.send(b"GET /bad HTTP/1.1\r\nHost: a\r\n");
+    client.send(b"Transfer-Encoding: x\r\n\r\n");
+    assert_eq!(client.answer(ReadBody::Whole).status(), Some(200));
+    assert_eq!(client.answer(ReadBody::Whole).status(), Some(400));
+    assert!(client.is_closed());
+    assert!(upstream.requests().iter().all(|request| request.target() != "/bad"));
+}
+
+#[test]
 fn an_offer_that_connection_does_not_name_or_that_comes_with_a_body_is_not_passed_on() {
     let upstream = Upstream::answering(|_| ok("plain")).expect("a free port");
     let gateway = gateway_to(&[&upstream]);

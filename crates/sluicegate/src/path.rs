@@ -68,7 +68,7 @@ pub enum PathFault {
 /// assert!(canonical("/a%2fb", paths).is_err());
 /// # Ok::<(), sluicegate::path::PathFault>(())
 /// ```
-pub fn canonical<'a>(path: &'a str, paths: Paths) -> Result<Cow<'a, str>, PathFault> {
+pub fn canonical(path: &str, paths: Paths) -> Result<Cow<'_, str>, PathFault> {
     if is_plain(path) {
         return Ok(Cow::Borrowed(path));
     }
@@ -119,7 +119,7 @@ pub fn put(path: &str, target: &mut Uri) -> Result<(), PathFault> {
 }
 
 #[cold]
-fn spell<'a>(path: &'a str, paths: Paths) -> Result<Cow<'a, str>, PathFault> {
+fn spell(path: &str, paths: Paths) -> Result<Cow<'_, str>, PathFault> {
     let text = path.strip_prefix('/').ok_or(PathFault::NotAbsolute)?;
     let mut form = Form::new(path);
     let mut segments = text.split('/').peekable();

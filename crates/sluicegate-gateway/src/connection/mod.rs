@@ -1,5 +1,6 @@
 //! One client connection, from accept to close.
 
+mod gate;
 mod receipt;
 mod traffic;
 mod watch;
@@ -18,6 +19,7 @@ use sluicegate_tower::LimitBody;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use self::gate::Gate;
 pub(crate) use self::receipt::Receipt;
 pub use self::traffic::Traffic;
 pub(crate) use self::traffic::{Place, Tally};
@@ -27,7 +29,8 @@ pub(crate) use self::watch::{Phase, SharedWatch, Spans, Watch};
 use self::wire::Wire;
 use crate::body::RequestBody;
 use crate::door::{Caps as DoorCaps, Door};
-use crate::problem::HEAD_LATE;
+use crate::framing::{Doubt, HeadCaps};
+use crate::problem::{HEAD_LATE, Problem};
 use crate::pulse::{Attendance, Pulse};
 use crate::settings::Setup;
 use crate::tunnel::{Mouth, tunnel};
@@ -35,6 +38,7 @@ use crate::tunnel::{Mouth, tunnel};
 /// How connections of one worker are served.
 pub(crate) struct Reception {
     http: http1::Builder,
+    head_caps: HeadCaps,
     caps: DoorCaps,
     pulse: Rc<Pulse<Watch>>,
     spans: Spans,
@@ -47,7 +51,7 @@ impl Reception {
         let gateway = &setup.gateway;
         let caps = &gateway.caps;
         let mut http = http1::Builder::new();
-        // Deadlines are the watch's affair: hyper's own would make and drop a timer for each request.
+        // Caps and deadlines are held before it, at the gate and by the watch: hyper's own would make and drop a timer for each request.
         http.header_read_timeout(None)
             .max_header_size(caps.head_bytes)
             .max_buf_size(caps.head_bytes.max(READ_BUFFER_BYTES_MAX));
@@ -56,6 +60,10 @@ impl Reception {
         }
         Self {
             http,
+            head_caps: HeadCaps {
+                bytes: caps.head_bytes,
+                headers: caps.headers,
+            },
             caps: DoorCaps {
                 headers: caps.headers,
                 body_bytes: caps.body_bytes,
@@ -114,8 +122,9 @@ impl Reception {
         let watch = attendance.share();
         let _parting = Parting(&watch);
         let door = Door::new(service(attendance.share()), attendance.share(), self.caps);
-        let wire = TokioIo::new(Wire::new(stream, attendance.share(), tally));
-        let mut connection = self.http.serve_connection(wire, door);
+        let wire = Wire::new(stream, attendance.share(), tally);
+        let gate = Gate::new(wire, self.head_caps, attendance.share());
+        let mut connection = self.http.serve_connection(TokioIo::new(gate), door);
         let end = std::future::poll_fn(|cx| {
             watch.turn().wakes(cx.waker());
             let polled = Pin::new(&mut connection).poll(cx);
@@ -123,6 +132,12 @@ impl Reception {
             let _ = watch.poll_uploads(cx);
             if let Poll::Ready(done) = polled {
                 return Poll::Ready(End::of(&watch, &done));
+            }
+            if watch.lets_go() {
+                cx.waker().wake_by_ref();
+            }
+            if let Some(doubt) = watch.refused() {
+                return Poll::Ready(End::Refused(doubt));
             }
             // Only now: bytes that came with the same wake-up have been read, and moved the deadline.
             match (watch.turn().has_rung(), watch.phase()) {
@@ -137,11 +152,13 @@ impl Reception {
             return;
         }
         let parts = connection.into_parts();
-        let mut wire = parts.io.into_inner();
+        let (mut wire, held) = parts.io.into_inner().into_parts();
         if end == End::Upgraded
             && let Some(far) = watch.take_far()
         {
-            let client = Mouth::new(wire, parts.read_buf);
+            // hyper has read nothing beyond the request: that waited at the gate.
+            debug_assert!(parts.read_buf.is_empty());
+            let client = Mouth::new(wire, held);
             // Boxed, as below.
             let (server, passage) = far.into_parts();
             Box::pin(tunnel(client, server, &watch)).await;
@@ -151,6 +168,9 @@ impl Reception {
         // Empty lines before a request are none of it, and who sent no more has asked for nothing.
         if end == End::HeadLate && parts.read_buf.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
             wire.say(HEAD_LATE);
+        }
+        if let End::Refused(doubt) = end {
+            wire.say(&Problem::Framing(doubt).in_full());
         }
         if end != End::Over && !wire.has_ended() {
             // Boxed, so that its buffer weighs on the few that linger and not on every connection.
@@ -186,6 +206,8 @@ enum End {
     Unheard,
     /// A head did not arrive in time.
     HeadLate,
+    /// A head has more than one meaning.
+    Refused(Doubt),
     /// The client has read that its connection leaves HTTP.
     Upgraded,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sluicegate::policy::checked::Deadlines;
 use sluicegate_tower::Passage;
 
+use crate::framing::Doubt;
 use crate::pulse::{Alarm, Attendant, Pulse, Tick, Ticks, Timed};
 use crate::uploads::Uploads;
 use crate::upstream::Far;
@@ -35,6 +36,10 @@ pub(crate) struct Watch {
     uploads: Uploads,
     /// The server's end of a connection that leaves HTTP, until the client has been told.
     far: RefCell<Option<Box<Far>>>,
+    /// Why a head is refused, and how many requests stand before it.
+    refused: Cell<Option<(Doubt, u64)>>,
+    /// After how many requests the gate goes on with what waits there.
+    held_back: Cell<Option<u64>>,
 }
 
 /// Which of a connection's requests, counted from its first; 0 is none yet.
@@ -111,6 +116,8 @@ impl Watch {
             write: Alarm::default(),
             uploads: Uploads::default(),
             far: RefCell::default(),
+            refused: Cell::new(None),
+            held_back: Cell::new(None),
         }
     }
 
@@ -130,6 +137,37 @@ impl Watch {
     /// Which request this is, or was the last one.
     pub(crate) fn turn_now(&self) -> Turn {
         self.turn_now.get()
+    }
+
+    /// Whether so many requests, all that have passed the gate, have their whole answers, and the client has taken them.
+    pub(super) fn has_answered(&self, requests: u64) -> bool {
+        let is_between = matches!(self.phase.get(), Phase::Fresh | Phase::Head | Phase::Idle);
+        is_between && self.turn_now.get().0 == requests
+    }
+
+    /// The head behind so many requests is refused.
+    pub(super) fn refuse(&self, doubt: Doubt, requests: u64) {
+        self.refused.set(Some((doubt, requests)));
+    }
+
+    /// Why the client gets no more answers but the one that says so, once it has all others.
+    pub(super) fn refused(&self) -> Option<Doubt> {
+        let (doubt, requests) = self.refused.get()?;
+        self.has_answered(requests).then_some(doubt)
+    }
+
+    /// What waits at the gate is asked for again once so many requests have been answered.
+    pub(super) fn hold_back(&self, requests: u64) {
+        self.held_back.set(Some(requests));
+    }
+
+    /// Whether hyper has to ask again for what it was told to wait for; true once.
+    pub(super) fn lets_go(&self) -> bool {
+        let is_due = self.held_back.get().is_some_and(|requests| self.has_answered(requests)) && !self.is_going_over();
+        if is_due {
+            self.held_back.set(None);
+        }
+        is_due
     }
 
     /// Bytes came in: perhaps a head's first. The deadline for a whole head runs from there, or from the connection's

@@ -1,7 +1,6 @@
-//! The adapter between a client's socket and hyper: every byte in either direction passes here.
+//! The adapter at a client's socket: every byte in either direction passes here, as it is on the wire.
 //!
-//! Today it tells the watch that bytes came, holds the deadline for a client that takes none, and counts. A gate that
-//! judges the framing of HTTP/1.1 belongs here too, since it must see bytes before hyper's parser does.
+//! It tells the watch that bytes came, holds the deadline for a client that takes none, and counts.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,7 +12,7 @@ use tokio::net::TcpStream;
 use super::traffic::Tally;
 use super::watch::SharedWatch;
 
-/// A client's socket under watch. Wrap it in hyper-util's `TokioIo` to hand it to hyper.
+/// A client's socket under watch.
 pub(crate) struct Wire {
     stream: TcpStream,
     watch: SharedWatch,
