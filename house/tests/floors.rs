@@ -9,7 +9,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sluicegate-core", &[]),
     ("sluicegate-state", &["sluicegate-core"]),
     ("sluicegate-redis", &["sluicegate-core", "sluicegate-state"]),
-    ("sluicegate", &["sluicegate-core", "sluicegate-state"]),
+    ("sluicegate-identity", &["sluicegate-core"]),
+    (
+        "sluicegate",
+        &["sluicegate-core", "sluicegate-identity", "sluicegate-state"],
+    ),
     ("sluicegate-tower", &["sluicegate"]),
     ("sluicegate-admin", &["sluicegate"]),
     ("sluicegate-gateway", &["sluicegate", "sluicegate-tower"]),

@@ -44,7 +44,7 @@ fn run_file(file: &Path, form: Form, environment: &dyn Environment) -> anyhow::R
     worker::runtime()?.block_on(async {
         // Before anything else, since SIGHUP would end the process: whoever sends it early may have written the file just now.
         let hangups = Hangups::listen()?;
-        let (text, policy, warnings) = match read(file) {
+        let (fingerprint, policy, warnings) = match read(file) {
             Ok(read) => read,
             Err(error) => {
                 tell(error, form);
@@ -60,18 +60,20 @@ fn run_file(file: &Path, form: Form, environment: &dyn Environment) -> anyhow::R
             return Ok(Exit::Faulty);
         }
         reload::warn(&warnings);
-        serve((file, &text, &policy), hangups, form, environment).await
+        serve((file, fingerprint, &policy), hangups, form, environment).await
     })
 }
 
-fn read(file: &Path) -> Result<(PolicyText, Policy, Vec<Warning>), PolicyError> {
+/// The file, with all that it names of who may call.
+fn read(file: &Path) -> Result<([u8; 32], Policy, Vec<Warning>), PolicyError> {
     let text = PolicyText::read(file)?;
-    let (policy, warnings) = text.policy()?;
-    Ok((text, policy, warnings))
+    let (mut policy, warnings) = text.policy()?;
+    let fingerprint = text.complete(&mut policy)?;
+    Ok((fingerprint, policy, warnings))
 }
 
 async fn serve(
-    (file, text, policy): (&Path, &PolicyText, &Policy),
+    (file, fingerprint, policy): (&Path, [u8; 32], &Policy),
     mut hangups: Hangups,
     form: Form,
     environment: &dyn Environment,
@@ -85,7 +87,7 @@ async fn serve(
     };
     let mut doors = Doors::open(policy, Some(policy_file), environment)?;
     let (settings, limiter) = doors.replaceable();
-    Reader::new((file.to_owned(), text, policy), limiter, settings, reloads).start(wishes.clone())?;
+    Reader::new((file.to_owned(), fingerprint, policy), limiter, settings, reloads).start(wishes.clone())?;
     for (door, address) in doors.listeners() {
         match form {
             Form::Text => output::tell(&format_args!("{door} listens on http://{address}")),

@@ -141,6 +141,18 @@ pub enum PartKind {
     Body = 8,
     /// A whole number that a program names itself.
     Number = 9,
+    /// The id of a verified API key.
+    Key = 10,
+    /// A verified user.
+    User = 11,
+    /// The subject of a verified client certificate.
+    Certificate = 12,
+    /// The tenant that a verified caller belongs to.
+    Tenant = 13,
+    /// The tier of a verified caller.
+    Tier = 14,
+    /// A claim about a verified caller.
+    Claim = 15,
 }
 
 /// A keyed 64-bit hash of a key's parts.

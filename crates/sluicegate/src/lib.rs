@@ -47,6 +47,7 @@
 pub mod address;
 pub mod body;
 pub mod certificate;
+mod identity;
 mod limiter;
 pub mod metrics;
 pub mod password;
@@ -72,6 +73,7 @@ pub use route::{PathConflict, RouteId};
 pub use sharing::{News, ShareError, Sharer};
 pub use sluicegate_core::sharing::OnStoreLoss;
 pub use sluicegate_core::{Cost, Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
+pub use sluicegate_identity::{Caller, FreshKey, KeyDigest, VouchKind, Vouched};
 pub use sluicegate_state::leases::{SharedBucket, SharingCounts, SharingStatus, StoreStanding};
 pub use sluicegate_state::snapshot::{Durability, ReadError, WriteError, Written};
 pub use sluicegate_state::{AnyClock, Clock, ManualClock, SystemClock};

@@ -67,7 +67,12 @@ impl Report {
         };
         let nodes = arguments.nodes.unwrap_or(NonZeroU32::MIN);
         let read = PolicyText::read(&arguments.file);
-        match read.and_then(|text| Ok(text.policy_for(nodes)?)) {
+        let complete = |text: PolicyText| {
+            let (mut policy, warnings) = text.policy_for(nodes)?;
+            text.complete(&mut policy)?;
+            Ok((policy, warnings))
+        };
+        match read.and_then(complete) {
             Ok((policy, warnings)) => {
                 report.ok = warnings.is_empty() || !arguments.strict;
                 report.rules = RuleReport::all(&policy, nodes);

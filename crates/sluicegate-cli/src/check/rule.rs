@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use sluicegate::policy::Policy;
 use sluicegate::policy::checked::{
-    Algorithm, CostSource, CostSpec, Count, KeyPart, OnSuccess, Overflow, Rule, SettleSource, Step,
+    Algorithm, CostSource, CostSpec, Count, OnSuccess, Overflow, Rule, SettleSource, Step,
 };
 
 use super::sharing::{self, SharingReport};
@@ -116,7 +116,7 @@ impl RuleReport {
         });
         Self {
             name: rule.name.clone(),
-            key: rule.key.iter().map(key_part).collect(),
+            key: rule.key.iter().map(ToString::to_string).collect(),
             routes: routes.map(|route| route.name.clone()).collect(),
             limit: rule.limit.to_string(),
             algorithm: rule.algorithm.as_str(),
@@ -246,18 +246,6 @@ impl FailuresReport {
                 OnSuccess::Clear => "clear",
             },
         })
-    }
-}
-
-fn key_part(part: &KeyPart) -> String {
-    match part {
-        KeyPart::Ip => "ip".to_owned(),
-        KeyPart::Route => "route".to_owned(),
-        KeyPart::Method => "method".to_owned(),
-        KeyPart::Host => "host".to_owned(),
-        KeyPart::Header(name) => format!("header.{name}"),
-        KeyPart::Body { pointer, .. } => format!("body.{pointer}"),
-        KeyPart::Program => "program".to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
-//! Putting the policy file in force again while the gateway runs: on SIGHUP, when the file changes, and when the admin listener is asked.
+//! Putting the policy file in force again while the gateway runs, and with it the files that it names of who may call: on SIGHUP, when
+//! one of them changes, and when the admin listener is asked.
 //!
-//! Read once, checked whole, and put in force between two requests; or refused, and then nothing has changed. In reading order:
+//! Each read once, checked whole, and put in force between two requests; or refused, and then nothing has changed. In reading order:
 //! [`Wishes`] says when the file is read, [`Reader`] does it, [`Told`] keeps the log short, [`watch`] sees the file change.
 
 mod told;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sluicegate::Limiter;
 use sluicegate::policy::checked::{SecretSource, State, StoreAddress, StoreTls};
-use sluicegate::policy::{FieldFault, Policy, PolicyError, PolicyText};
+use sluicegate::policy::{FieldFault, Policy, PolicyError, PolicyText, Warning};
 use sluicegate_admin::{Reloaded, Reloads};
 use sluicegate_gateway::Settings;
 use sluicegate_state::unix_nanos;
@@ -32,7 +33,9 @@ use crate::check::UNREADABLE_REMEDY;
 #[derive(Debug)]
 pub(crate) struct Reader {
     file: PathBuf,
-    /// Of the content that is in force.
+    /// Files that the policy in force names.
+    named: Vec<PathBuf>,
+    /// Of all contents that are in force.
     fingerprint: [u8; 32],
     fixed: Fixed,
     settings: Settings,
@@ -49,16 +52,18 @@ struct Fixed {
 }
 
 impl Reader {
-    /// `text` is the file's content, and `policy` what it says; it is in force in `limiter`, and by `settings` in the gateway.
+    /// `policy` is what the file says, and `fingerprint` of all that it was read from; it is in force in `limiter`, and by `settings` in
+    /// the gateway.
     pub(crate) fn new(
-        (file, text, policy): (PathBuf, &PolicyText, &Policy),
+        (file, fingerprint, policy): (PathBuf, [u8; 32], &Policy),
         limiter: Arc<Limiter>,
         settings: Settings,
         reloads: Reloads,
     ) -> Self {
         Self {
             file,
-            fingerprint: text.fingerprint(),
+            named: named(policy),
+            fingerprint,
             fixed: Fixed {
                 state: policy.state.clone(),
                 admin: policy.admin.listen,
@@ -77,7 +82,7 @@ impl Reader {
     ///
     /// When the system gives us no thread.
     pub(crate) fn start(mut self, wishes: Wishes) -> anyhow::Result<()> {
-        let mut watch = Watch::start(&self.file, wishes.clone());
+        let mut watch = Watch::start(self.files(), wishes.clone());
         if let Err(error) = &watch {
             tracing::warn!(%error, "the policy file is not watched; reload it by SIGHUP or by POST /reload");
         }
@@ -88,15 +93,21 @@ impl Reader {
             loop {
                 let waiters = wishes.next();
                 // Before the file is read, so that nothing happens to it unseen in between.
-                if watch.as_mut().map_or(true, |watch| watch.renew(&self.file).is_err()) {
-                    watch = Watch::start(&self.file, wishes.clone());
+                if watch.as_mut().map_or(true, |watch| watch.renew().is_err()) {
+                    watch = Watch::start(self.files(), wishes.clone());
                 }
+                let named = self.named.clone();
                 let reloaded = Arc::new(self.read_or_break_off());
                 let generation = self.limiter.engine().generation();
                 self.reloads.note(Arc::clone(&reloaded), generation, now());
                 for waiter in waiters {
                     // It may have gone away.
                     let _ = waiter.send(Arc::clone(&reloaded));
+                }
+                if self.named != named {
+                    watch = Watch::start(self.files(), wishes.clone());
+                    // What happened to them between their reading and now was seen by nobody.
+                    wishes.wish();
                 }
                 // Last: whoever reads the log may be slow.
                 self.told.tell(&reloaded, generation);
@@ -109,34 +120,42 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether the file was written between its first reading and the first look at its folder. A pipe is not asked: it has said what
+    /// The policy file, and those that it names.
+    fn files(&self) -> Vec<PathBuf> {
+        [&self.file].into_iter().chain(&self.named).cloned().collect()
+    }
+
+    /// Whether a file was written between its first reading and the first look at its folder. A pipe is not asked: it has said what
     /// it had to say.
     fn has_changed_already(&self) -> bool {
-        let differs = |text: PolicyText| text.fingerprint() != self.fingerprint;
-        self.file.is_file() && PolicyText::read(&self.file).map_or(true, differs)
+        let differs = |(_, _, _, fingerprint)| fingerprint != self.fingerprint;
+        self.file.is_file() && self.look().map_or(true, differs)
+    }
+
+    /// What the files say now.
+    fn look(&self) -> Result<(PolicyText, Policy, Vec<Warning>, [u8; 32]), PolicyError> {
+        let text = PolicyText::read(&self.file)?;
+        let (mut policy, warnings) = text.policy()?;
+        let fingerprint = text.complete(&mut policy)?;
+        Ok((text, policy, warnings, fingerprint))
     }
 
     /// A defect of ours in one policy must not keep the next one from being read.
     fn read_or_break_off(&mut self) -> Reloaded {
-        // The one thing that changes is the fingerprint, at the end.
+        // What is kept of a policy changes at the end, when it is in force.
         panic::catch_unwind(AssertUnwindSafe(|| self.read())).unwrap_or_else(|_panic| Reloaded::Failed {
             problem: "reading the policy broke off; please report this".to_owned(),
         })
     }
 
     fn read(&mut self) -> Reloaded {
-        let text = match PolicyText::read(&self.file) {
-            Ok(text) => text,
+        let (text, policy, warnings, fingerprint) = match self.look() {
+            Ok(read) => read,
             Err(error) => return unreadable(error),
         };
-        let fingerprint = text.fingerprint();
         if fingerprint == self.fingerprint {
             return Reloaded::Unchanged;
         }
-        let (policy, warnings) = match text.policy() {
-            Ok(read) => read,
-            Err(faults) => return Reloaded::Faulty(faults),
-        };
         let mut found = self.settings.needing_restart(&policy);
         found.extend(self.fixed.needing_restart(&policy));
         if let Some(faults) = text.faults(found) {
@@ -145,6 +164,7 @@ impl Reader {
         match self.settings.replace(&policy) {
             Ok(()) => {
                 self.fingerprint = fingerprint;
+                self.named = named(&policy);
                 Reloaded::Applied { warnings }
             }
             Err(error) => Reloaded::Failed {
@@ -152,6 +172,12 @@ impl Reader {
             },
         }
     }
+}
+
+/// The files that a policy names of who may call.
+fn named(policy: &Policy) -> Vec<PathBuf> {
+    let keys = policy.identity.api_keys.iter().map(|keys| keys.file.clone());
+    keys.collect()
 }
 
 impl Fixed {

@@ -1,48 +1,57 @@
-//! Watching the folder that the policy file is in.
+//! Watching the folders that the policy file is in, and the files that it names.
 //!
-//! The folder and not the file: editors put a new file in the place of the old one, and so does whoever turns a symbolic link to
+//! Folders and not files: editors put a new file in the place of the old one, and so does whoever turns a symbolic link to
 //! another target, as Kubernetes does. A watch on the file would stay with what was there before.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::wishes::Wishes;
 
-/// A watch on a folder; ends when dropped.
+/// A watch on some folders; ends when dropped.
 #[derive(Debug)]
-pub(super) struct Watch(RecommendedWatcher);
+pub(super) struct Watch {
+    watcher: RecommendedWatcher,
+    files: Vec<PathBuf>,
+}
 
 impl Watch {
-    /// Touches `wishes` at every change beside `file`, or to it.
+    /// Touches `wishes` at every change to one of `files`, or that may have been to it.
     ///
     /// # Errors
     ///
     /// When the system watches nothing for us.
-    pub(super) fn start(file: &Path, wishes: Wishes) -> notify::Result<Self> {
-        let policy = file.to_owned();
+    pub(super) fn start(files: Vec<PathBuf>, wishes: Wishes) -> notify::Result<Self> {
+        let watched = files.clone();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Where events were lost, anything may have happened.
             let matters = |event: notify::Event| {
-                let about = event.paths.is_empty() || event.paths.iter().any(|path| may_be(&policy, path));
+                let is_theirs = |path: &PathBuf| watched.iter().any(|file| may_be(file, path));
+                let about = event.paths.is_empty() || event.paths.iter().any(is_theirs);
                 changes(event.kind) && about
             };
             if event.map_or(true, matters) {
                 wishes.touch();
             }
         })?;
-        watcher.watch(folder(file), RecursiveMode::NonRecursive)?;
-        Ok(Self(watcher))
+        for file in &files {
+            watcher.watch(folder(file), RecursiveMode::NonRecursive)?;
+        }
+        Ok(Self { watcher, files })
     }
 
-    /// Watches the folder of that name again: another one may have taken its place.
+    /// Watches the folders of those names again: others may have taken their places.
     ///
     /// # Errors
     ///
-    /// When there is none, or the system watches nothing for us.
-    pub(super) fn renew(&mut self, file: &Path) -> notify::Result<()> {
-        self.0.watch(folder(file), RecursiveMode::NonRecursive)
+    /// When one of them is not there, or the system watches nothing for us.
+    pub(super) fn renew(&mut self) -> notify::Result<()> {
+        let (watcher, files) = (&mut self.watcher, &self.files);
+        files
+            .iter()
+            .try_for_each(|file| watcher.watch(folder(file), RecursiveMode::NonRecursive))
     }
 }
 

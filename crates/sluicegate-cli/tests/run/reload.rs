@@ -431,6 +431,51 @@ fn a_policy_that_needs_a_restart_is_refused_as_a_whole_with_a_line_for_each_fiel
     assert_eq!(status, 422);
 }
 
+/// I5.
+#[test]
+fn a_changed_file_of_keys_is_in_force_and_a_bad_one_changes_nothing() {
+    let keys = |id: &str, key: &str| {
+        let hash = sluicegate::KeyDigest::of(key.as_bytes());
+        format!("version: 1\nkeys: [{{ id: {id}, hash: \"{hash}\" }}]\n")
+    };
+    let upstream = upstream();
+    let folder = TempDir::new().expect("a folder");
+    let rules = with_rules(&upstream, &["name: all, key: client, limit: 1 per 1d"]);
+    let policy = rules.replace("gateway:\n", "identity: { api_keys: keys.yaml }\ngateway:\n");
+    fs::write(folder.path().join(FILE), policy).expect("a file of ours");
+    let file = folder.path().join("keys.yaml");
+    fs::write(&file, keys("first", "k")).expect("a file of ours");
+    let running = Running::with_folder(folder, "info").read_on();
+    let asks = |key: &str| {
+        let request = format!("GET /free HTTP/1.1\r\nHost: h\r\nX-Api-Key: {key}\r\nConnection: close\r\n\r\n");
+        send_from(Ipv4Addr::new(127, 0, 9, 77), running.gateway, &request).0
+    };
+    assert_eq!(
+        [asks("k"), asks("k"), asks("l"), asks("l")],
+        [200, 429, 200, 429],
+        "`l` is the address"
+    );
+
+    fs::write(&file, "version: 1\nkeys: [{ id: second }]\n").expect("a file of ours");
+    let (status, answer) = post(running.admin, "");
+    assert_eq!((status, answer["outcome"].as_str()), (422, Some("faulty")), "{answer}");
+    assert!(answer.to_string().contains("keys.yaml"), "{answer}");
+    assert_eq!([asks("k"), asks("l")], [429, 429], "nothing has changed");
+
+    // Without being asked to: the file is watched.
+    fs::write(&file, keys("second", "l")).expect("a file of ours");
+    wait_for(
+        &running,
+        "/readyz",
+        r#""policy":{"ok":true,"outcome":"applied","generation":2"#,
+    );
+    assert_eq!(
+        [asks("l"), asks("l"), asks("k")],
+        [200, 429, 429],
+        "now `k` is the address"
+    );
+}
+
 #[test]
 fn a_page_of_another_origin_reloads_nothing() {
     let upstream = upstream();

@@ -4,15 +4,21 @@ use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use sluicegate_identity::Caller;
+use sluicegate_state::AnyClock;
 
+use super::engine::Engine;
 use crate::address::{self, AddressKey};
 use crate::body::{Pointer, Pointers, Value, Values};
-use crate::policy::checked::Identity;
+use crate::identity::Resolver;
 use crate::request::Request;
 
 /// One request's attributes, looked up when a rule first asks.
 pub(super) struct Attributes<'a> {
-    identity: &'a Identity,
+    resolver: &'a Resolver,
+    clock: &'a AnyClock,
+    /// What a program has verified itself.
+    given: &'a Caller,
     pub(super) method: &'a Method,
     pub(super) host: &'a str,
     headers: &'a HeaderMap,
@@ -20,20 +26,24 @@ pub(super) struct Attributes<'a> {
     /// Empty where no route takes the request in: no route's name is.
     pub(super) route: &'a str,
     address: OnceCell<Option<AddressKey>>,
+    caller: OnceCell<Caller>,
     /// `None` until the body is read.
     body: Option<(&'a Pointers, &'a Values)>,
 }
 
 impl<'a> Attributes<'a> {
-    pub(super) const fn of(request: &Request<'a>, identity: &'a Identity, route: &'a str) -> Self {
+    pub(super) fn of(request: &Request<'a>, given: &'a Caller, engine: &'a Engine, route: &'a str) -> Self {
         Self {
-            identity,
+            resolver: &engine.resolver,
+            clock: &engine.shared.clock,
+            given,
             method: request.method,
             host: request.host,
             headers: request.headers,
             peer: request.peer,
             route,
             address: OnceCell::new(),
+            caller: OnceCell::new(),
             body: None,
         }
     }
@@ -41,8 +51,15 @@ impl<'a> Attributes<'a> {
     /// The client's address, cut to its prefix; `None` where there is none.
     pub(super) fn address(&self) -> Option<AddressKey> {
         *self.address.get_or_init(|| {
-            address::find(self.identity, self.peer, self.headers).map(|address| address::cut(address, self.identity))
+            let identity = &self.resolver.identity;
+            address::find(identity, self.peer, self.headers).map(|address| address::cut(address, identity))
         })
+    }
+
+    /// Who calls, as far as that can be verified.
+    pub(super) fn caller(&self) -> &Caller {
+        self.caller
+            .get_or_init(|| self.resolver.resolve(self.given, self.headers, self.clock))
     }
 
     /// A header's one value. Two lines are two claims, of which neither is believed.
@@ -78,6 +95,7 @@ pub(super) struct Kept {
     /// Those that the second phase's rules read.
     headers: HeaderMap,
     address: Option<AddressKey>,
+    caller: Caller,
 }
 
 impl Kept {
@@ -96,24 +114,28 @@ impl Kept {
             host: attributes.host.into(),
             headers: kept,
             address: attributes.address(),
+            caller: attributes.caller().clone(),
         }
     }
 
     /// The attributes again, now with the body's members; `None` where the request had no body.
     pub(super) fn attributes<'a>(
         &'a self,
-        identity: &'a Identity,
+        engine: &'a Engine,
         route: &'a str,
         body: Option<(&'a Pointers, &'a Values)>,
     ) -> Attributes<'a> {
         Attributes {
-            identity,
+            resolver: &engine.resolver,
+            clock: &engine.shared.clock,
+            given: &self.caller,
             method: &self.method,
             host: &self.host,
             headers: &self.headers,
             peer: None,
             route,
             address: OnceCell::from(self.address),
+            caller: OnceCell::from(self.caller.clone()),
             body,
         }
     }

@@ -118,7 +118,7 @@ impl Engine {
         if rule.is_whole {
             return CellKey::Whole;
         }
-        cell_of(key, &self.shared.hasher, &self.identity)
+        cell_of(key, &self.shared.hasher, &self.resolver.identity)
     }
 
     #[cold]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sluicegate_core::algorithm::Answer;
 use sluicegate_core::{Mode, Reason, Report, Retry, RuleState};
+use sluicegate_identity::Caller;
 use sluicegate_state::Takings;
 use sluicegate_state::leases::Patience;
 
@@ -23,37 +24,48 @@ use crate::route::RouteId;
 impl Engine {
     /// Finds the request's route and decides; one decision of many is timed.
     #[inline]
-    pub(super) fn decide(self: &Arc<Self>, request: &Request<'_>) -> Outcome {
+    pub(super) fn decide(self: &Arc<Self>, request: &Request<'_>, given: &Caller) -> Outcome {
         let route = self.told.routes.find(request.method, request.host, request.path);
         if !self.metrics.is_sampled(route) {
-            return self.decide_on(route, request);
+            return self.decide_on(route, request, given);
         }
         let start = self.shared.now();
-        let outcome = self.decide_on(route, request);
+        let outcome = self.decide_on(route, request, given);
         self.metrics.time(self.shared.now().saturating_since(start));
         outcome
     }
 
     /// Decides by the rules of a route; where some need the body, by the others first.
-    fn decide_on(self: &Arc<Self>, route: Option<RouteId>, request: &Request<'_>) -> Outcome {
+    fn decide_on(self: &Arc<Self>, route: Option<RouteId>, request: &Request<'_>, given: &Caller) -> Outcome {
         // What most requests come to, filled where it is handed out: it takes most of a kibibyte, and would be copied at each
         // step that handed it to the next.
         let mut outcome = Outcome::Decided(Decision::Allow {
             admitted: Admitted::new(route, self.generation()),
             report: Report::of_generation(self.generation()),
         });
-        self.decide_into(&mut outcome, route, request);
+        self.decide_into(&mut outcome, route, request, given);
         outcome
     }
 
     /// Makes of an allowance without rules what becomes of the request.
     #[inline]
-    fn decide_into(self: &Arc<Self>, outcome: &mut Outcome, route: Option<RouteId>, request: &Request<'_>) {
+    fn decide_into(
+        self: &Arc<Self>,
+        outcome: &mut Outcome,
+        route: Option<RouteId>,
+        request: &Request<'_>,
+        given: &Caller,
+    ) {
         let Outcome::Decided(Decision::Allow { admitted, report }) = outcome else {
             return;
         };
         let on_route = self.on_route(route);
-        let attributes = Attributes::of(request, &self.identity, self.route_name(route));
+        if self.resolver.is_ambiguous(request.headers) {
+            // We would believe one of the two, and whoever serves the request perhaps the other.
+            *outcome = Outcome::Decided(self.deny_without_charge(route, &NoCharge::Bad));
+            return;
+        }
+        let attributes = Attributes::of(request, given, self, self.route_name(route));
         let mut charges = Charges::new();
         let mut shared = SharedCharges::new();
         let charged = self.charge(&on_route.head.alone, &attributes, &mut charges);

@@ -19,8 +19,9 @@ use super::shared::Shared;
 use super::specs::Specs;
 use super::{LimiterError, told::Told};
 use crate::body::{Pointer, Pointers};
+use crate::identity::Resolver;
 use crate::metrics::{Metrics, Names};
-use crate::policy::checked::{self, Enforce, Identity, Paths, Policy, SharingTerms};
+use crate::policy::checked::{self, Enforce, Paths, Policy, SharingTerms};
 use crate::route::RouteId;
 
 /// One policy in force.
@@ -28,7 +29,7 @@ use crate::route::RouteId;
 pub struct Engine {
     pub(super) shared: Arc<Shared>,
     pub(super) told: Arc<Told>,
-    pub(super) identity: Identity,
+    pub(super) resolver: Resolver,
     pub(super) paths: Paths,
     pub(super) rules: Box<[Rule]>,
     by_name: HashMap<Box<str>, RuleId>,
@@ -198,7 +199,7 @@ impl Engine {
                 .zip(&policy.rules)
                 .map(|(id, rule)| (rule.name.as_str().into(), id))
                 .collect(),
-            identity: policy.identity.clone(),
+            resolver: Resolver::new(&policy.identity),
             paths: policy.paths,
             on_route,
             metrics: Metrics::new(

@@ -2,6 +2,7 @@
 
 use http::{HeaderName, Method};
 use sluicegate_core::{KeyBuilder, KeyHasher, PartKind};
+use sluicegate_identity::VouchKind;
 use sluicegate_state::Key;
 
 use super::attributes::{Attributes, Claim};
@@ -83,7 +84,18 @@ fn add<'k>(key: KeyBuilder<'k>, part: &KeyPart, attributes: &Attributes<'_>) -> 
             Some(key.part(kind, value.as_bytes()))
         }
     };
+    let verified = |kind, value: Option<&str>| value.map(|value| key.part(kind, value.as_bytes()));
     Ok(match part {
+        KeyPart::Client => match attributes.caller().client() {
+            Some((kind, name)) => verified(kind_of(kind), Some(name)),
+            None => attributes
+                .address()
+                .map(|address| key.part(PartKind::Ip, address.as_bytes())),
+        },
+        KeyPart::Tenant => verified(PartKind::Tenant, attributes.caller().tenant()),
+        KeyPart::Tier => verified(PartKind::Tier, attributes.caller().tier()),
+        KeyPart::User => verified(PartKind::User, attributes.caller().user()),
+        KeyPart::Claim(name) => verified(PartKind::Claim, attributes.caller().claim(name.as_str())),
         KeyPart::Ip => attributes
             .address()
             .map(|address| key.part(PartKind::Ip, address.as_bytes())),
@@ -127,6 +139,16 @@ fn add_member<'k>(
     let mut buffer = KeyBuffer::default();
     let text = normal.apply(text, &mut buffer).map_err(|_| NoKey::Bad)?;
     Ok(Some(key.part(PartKind::Body, text.as_bytes())))
+}
+
+/// What a caller's name is hashed as, so that nobody's key reads like another's user or address.
+const fn kind_of(kind: VouchKind) -> PartKind {
+    match kind {
+        VouchKind::Key => PartKind::Key,
+        VouchKind::Certificate => PartKind::Certificate,
+        // A kind that is not known here is a name that a program vouches for.
+        _ => PartKind::User,
+    }
 }
 
 /// The method as a key: a client that makes up methods gets one cell for all of them, and HEAD draws from GET's.

@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use sluicegate_identity::Caller;
+
 use super::Limiter;
 use super::asked::{AskError, AskedRule};
 use super::check::Check;
@@ -94,7 +96,12 @@ impl LocalLimiter {
 
     /// As [`Limiter::decide`].
     pub fn decide(&self, request: &Request<'_>) -> Outcome {
-        self.in_force().decide(request)
+        self.decide_as(request, &Caller::default())
+    }
+
+    /// As [`Limiter::decide_as`].
+    pub fn decide_as(&self, request: &Request<'_>, caller: &Caller) -> Outcome {
+        self.in_force().decide(request, caller)
     }
 
     /// The policy in force.

@@ -45,6 +45,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use http::{HeaderMap, Method};
 use sluicegate_core::{RULES_MAX, Report, Retry, Secret};
+use sluicegate_identity::Caller;
 use sluicegate_state::leases::{Leases, SharingStatus, StoreStanding};
 use sluicegate_state::{AnyClock, BUCKETS_MAX, HOLDS_MAX, Memory, Table, TableError};
 
@@ -203,8 +204,40 @@ impl Limiter {
     ///
     /// One reading of the clock; no allocation, no lock but for a key's first request, no wait. Only a request that has to wait, or
     /// whose body has to be read, costs an allocation.
+    ///
+    /// Who calls is verified here, by the policy's `identity`: see [`Limiter::decide_as`] for a program that has done so itself.
     pub fn decide(&self, request: &Request<'_>) -> Outcome {
-        self.engine.load().decide(request)
+        self.decide_as(request, &Caller::default())
+    }
+
+    /// As [`Limiter::decide`], for a caller that the program has verified itself, by a session for instance. What `caller` leaves open,
+    /// the policy's `identity` still finds in the request's headers.
+    ///
+    /// ```
+    /// use http::{HeaderMap, Method};
+    /// use sluicegate::policy::Policy;
+    /// use sluicegate::{Caller, Decision, Limiter, Outcome, Request, SystemClock, VouchKind, Vouched, secret};
+    ///
+    /// let text = "version: 1\nrules:\n  - {name: per-client, key: client, limit: 1/s}\n";
+    /// let (policy, _warnings) = Policy::parse("policy.yaml", text)?;
+    /// let limiter = Limiter::new(&policy, &secret::generate()?, SystemClock::new())?;
+    /// let request = Request {
+    ///     method: &Method::GET,
+    ///     host: "api.example",
+    ///     path: "/",
+    ///     peer: Some([192, 0, 2, 1].into()),
+    ///     headers: &HeaderMap::new(),
+    /// };
+    /// // Two users behind one address, each with a limit of its own.
+    /// for name in ["alice", "bob"] {
+    ///     let caller = Caller::from(Vouched::new(VouchKind::User, name));
+    ///     let outcome = limiter.decide_as(&request, &caller);
+    ///     assert!(matches!(outcome, Outcome::Decided(Decision::Allow { .. })));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn decide_as(&self, request: &Request<'_>, caller: &Caller) -> Outcome {
+        self.engine.load().decide(request, caller)
     }
 
     /// The policy in force, made ready. What is asked of it stays what it was when another takes its place.
@@ -214,7 +247,7 @@ impl Limiter {
 
     /// Who sent a request: its peer or, where that is a trusted proxy, whom the proxy names. Not cut to a prefix.
     pub fn client_address(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
-        address::find(&self.engine.load().identity, peer, headers)
+        address::find(&self.engine.load().resolver.identity, peer, headers)
     }
 
     /// A request's path in the one form in which it is to be decided and forwarded, by the policy in force; see [`path::canonical`].

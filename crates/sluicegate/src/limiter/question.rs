@@ -64,7 +64,7 @@ impl BodyQuestion {
 
     /// Most bytes that will be read; a longer body is refused.
     pub fn bytes_max(&self) -> usize {
-        self.engine.identity.body_bytes
+        self.engine.resolver.identity.body_bytes
     }
 
     /// The next piece of the body.
@@ -80,7 +80,7 @@ impl BodyQuestion {
             Some(reader) => reader,
             none => {
                 let pointers = &self.engine.on_route(self.route).request;
-                let bytes_max = self.engine.identity.body_bytes as u64;
+                let bytes_max = self.engine.resolver.identity.body_bytes as u64;
                 none.insert(BodyReader::new(self.media?, pointers, bytes_max)?)
             }
         };
@@ -113,9 +113,7 @@ impl BodyQuestion {
         let engine = Arc::clone(&self.engine);
         let on_route = engine.on_route(self.route);
         let body = Some((&on_route.request, &values));
-        let attributes = self
-            .kept
-            .attributes(&engine.identity, engine.route_name(self.route), body);
+        let attributes = self.kept.attributes(&engine, engine.route_name(self.route), body);
         let mut charges = Charges::new();
         let mut together = SharedCharges::new();
         let charged = engine.charge(&on_route.body.alone, &attributes, &mut charges);

@@ -183,6 +183,14 @@ fn identity(name: &str, rule: &Rule) -> BucketIdentity {
     }
     for key in &rule.key {
         match key {
+            KeyPart::Client => part("client"),
+            KeyPart::Tenant => part("tenant"),
+            KeyPart::Tier => part("tier"),
+            KeyPart::User => part("user"),
+            KeyPart::Claim(name) => {
+                part("claim");
+                part(name.as_str());
+            }
             KeyPart::Ip => part("ip"),
             KeyPart::Route => part("route"),
             KeyPart::Method => part("method"),

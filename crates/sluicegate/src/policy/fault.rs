@@ -158,7 +158,7 @@ pub enum PolicyError {
         #[source]
         source: std::io::Error,
     },
-    /// The file was read and is not a policy.
+    /// The file was read and is not a policy, or a file that it names is not what it should be.
     #[error(transparent)]
     Faulty(#[from] Faults),
 }

@@ -141,6 +141,16 @@ impl<'t> Findings<'t> {
         self.hidden.extend(self.mark(spot).map(|mark| mark.value_at));
     }
 
+    /// The line of the value at `spot`.
+    pub(super) fn line(&self, spot: Spot) -> u32 {
+        self.mark(spot).map_or(At::START, |mark| mark.value_at).line
+    }
+
+    /// Whether there is a fault.
+    pub(super) fn has_faults(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
     /// Whether no more faults are listed, so that looking for a remedy is wasted.
     pub(super) fn is_full(&self) -> bool {
         self.faults.len() >= FAULTS_MAX

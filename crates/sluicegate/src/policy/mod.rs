@@ -15,6 +15,7 @@ pub(crate) mod document;
 mod fault;
 mod findings;
 mod key;
+mod keys;
 mod nearest;
 mod raw;
 mod scalar;
@@ -31,6 +32,7 @@ use serde_json::{Value, json};
 
 pub use checked::Policy;
 pub use fault::{FAULTS_MAX, Fault, Faults, PolicyError, Warning};
+pub use keys::{IssuedKey, KEYS_FILE_BYTES_MAX, KeyFile, parse_keys};
 pub use text::{FieldFault, PolicyText};
 
 use findings::{At, Findings};
@@ -58,13 +60,17 @@ impl Policy {
         parse(name, text, NonZeroU32::MIN)
     }
 
-    /// Reads a policy file. Relative paths in it are taken from the folder that the file is in.
+    /// Reads a policy file, and the files that it names of who may call. Relative paths in it are taken from the folder that the file
+    /// is in.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or is not a policy.
+    /// If one of the files cannot be read, or is not what it should be.
     pub fn load(path: impl AsRef<Path>) -> Result<(Self, Vec<Warning>), PolicyError> {
-        Ok(PolicyText::read(path)?.policy()?)
+        let text = PolicyText::read(path)?;
+        let (mut policy, warnings) = text.policy()?;
+        text.complete(&mut policy)?;
+        Ok((policy, warnings))
     }
 }
 
@@ -99,18 +105,18 @@ fn read(text: &str, nodes: NonZeroU32, findings: &mut Findings<'_>) -> Option<Po
         );
         return None;
     }
-    let root = yaml::read(text, findings)?;
+    let root = yaml::read(text, yaml::NODES_MAX, findings)?;
     let raw = raw::PolicyFields::read(root, findings)?;
     check::policy(raw, nodes, findings)
 }
 
-/// The file's bytes, or one more than may be used.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+/// The file's bytes, or one more than the `most` that may be used.
+fn read_bounded(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -5,8 +5,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use http::Method;
 use http::uri::Authority;
+use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::checked::{
@@ -31,7 +31,7 @@ shape! {
         optional admin: AdminFields,
         /// What this node remembers, and where.
         optional state: StateFields,
-        /// How the client's address is found.
+        /// How callers are told apart.
         optional identity: IdentityFields,
         /// Which spellings of a path are one.
         optional paths: PathsFields,
@@ -246,7 +246,7 @@ shape! {
 const FANOUT_MAX: u64 = 100_000;
 
 shape! {
-    /// How the client's address is found.
+    /// How callers are told apart: by their address, and by what they show that can be verified.
     IdentityFields {
         /// Networks and addresses whose forwarded header is believed; empty believes nobody.
         optional trusted_proxies: OneOrMany<IpNet, 0, TRUSTED_PROXIES_MAX>,
@@ -256,10 +256,21 @@ shape! {
         optional address_prefix: AddressPrefixFields,
         /// Most of a request's body that is read for keys and costs; where a rule needs it, a larger one is answered with 413.
         optional body_bytes: Size<1_024, 1_048_576> = "64KiB",
+        /// The keys that callers are known by.
+        optional api_keys: ApiKeysFields,
     }
     not offered yet {
-        "api_keys": "leave it out; `key: header.x-api-key` counts by a header, unverified",
         "jwt": "leave it out; tokens are not read yet",
+    }
+}
+
+shape! {
+    /// API keys: where a caller shows one, and which there are.
+    ApiKeysFields short for file {
+        /// The header that holds the key; in `authorization` behind the word `Bearer`.
+        optional header: HeaderName = "x-api-key",
+        /// The file that the keys' hashes are in, written by `sluicegate keys`, seen from the policy file's folder.
+        required file: FilePath,
     }
 }
 
@@ -324,7 +335,7 @@ shape! {
     RuleFields {
         /// What clients, metrics and logs call it.
         required name: Name,
-        /// What is counted apart: `ip`, `route`, `method`, `host`, `header.NAME`, `body./MEMBER`, or a list that makes one key together; `[]` counts all requests in one; `program` is for a program that asks by the library.
+        /// What is counted apart: `client` (the verified key, else the user, else the address), `tenant`, `user`, `tier`, `claim.NAME`, `ip`, `route`, `method`, `host`, `header.NAME`, `body./MEMBER`, or a list that makes one key together; `[]` counts all requests in one; `program` is for a program that asks by the library.
         required key: OneOrMany<KeyItem, 0, KEY_PARTS_MAX>,
         /// How much may pass, as in `100/min`, `10 per 15min`, `5/s burst 10`; a bare count for concurrency.
         required limit: LimitText,

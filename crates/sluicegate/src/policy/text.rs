@@ -1,11 +1,15 @@
 //! A policy file as it stood at one moment.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::fault::{Faults, PolicyError, Warning};
 use super::findings::{At, Findings};
+use super::keys::{KEYS_FILE_BYTES_MAX, parse_keys};
 use super::yaml::{self, Node};
 use super::{FILE_BYTES_MAX, Policy, read_bounded};
 
@@ -49,7 +53,7 @@ impl PolicyText {
     /// [`PolicyError::Unreadable`] if it is not there, is a folder, or may not be opened.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
         let path = path.as_ref();
-        let bytes = read_bounded(path).map_err(|source| PolicyError::Unreadable {
+        let bytes = read_bounded(path, FILE_BYTES_MAX).map_err(|source| PolicyError::Unreadable {
             path: path.to_owned(),
             source,
         })?;
@@ -81,20 +85,50 @@ impl PolicyText {
     /// Everything that is wrong with it.
     pub fn policy_for(&self, nodes: NonZeroU32) -> Result<(Policy, Vec<Warning>), Faults> {
         let name = self.path.display().to_string();
-        let is_too_long = self.bytes.len() > FILE_BYTES_MAX;
-        let text = match str::from_utf8(&self.bytes) {
-            Ok(text) => text.into(),
-            // What was not read may have been the end of a character; `parse` says what is wrong.
-            Err(_) if is_too_long => String::from_utf8_lossy(&self.bytes),
-            Err(error) => return Err(bad_byte(&name, &self.bytes, error)),
-        };
+        let text = text_of(&name, &self.bytes, FILE_BYTES_MAX)?;
         let (mut policy, warnings) = super::parse(&name, &text, nodes)?;
         if let Some(folder) = self.path.parent() {
-            for path in policy.state.paths_mut() {
+            let named = policy.identity.api_keys.iter_mut().map(|keys| &mut keys.file);
+            for path in policy.state.paths_mut().chain(named) {
                 *path = folder.join(&*path);
             }
         }
         Ok((policy, warnings))
+    }
+
+    /// Reads the files that a policy of this text names of who may call, and puts into it what they say. Returns what tells all of
+    /// their contents and this one's from any other, as [`fingerprint`](Self::fingerprint) does.
+    ///
+    /// # Errors
+    ///
+    /// If one of them cannot be read, or everything that is wrong with it; the policy then knows no caller of that file.
+    pub fn complete(&self, policy: &mut Policy) -> Result<[u8; 32], Faults> {
+        let mut all = blake3::Hasher::new();
+        all.update(&self.fingerprint());
+        if let Some(keys) = &mut policy.identity.api_keys {
+            let read = read_bounded(&keys.file, KEYS_FILE_BYTES_MAX);
+            let bytes = read.map_err(|error| self.unreadable(&["identity", "api_keys", "file"], &keys.file, &error))?;
+            all.update(blake3::hash(&bytes).as_bytes());
+            let name = keys.file.display().to_string();
+            let text = text_of(&name, &bytes, KEYS_FILE_BYTES_MAX)?;
+            keys.directory = Arc::new(parse_keys(&name, &text)?.directory);
+        }
+        Ok(*all.finalize().as_bytes())
+    }
+
+    /// That the file which `field` names cannot be read.
+    fn unreadable(&self, field: &'static [&'static str], path: &Path, error: &io::Error) -> Faults {
+        let problem = format!("{} cannot be read: {error}", path.display());
+        let remedy = "name a file that is there and may be read; `sluicegate keys add` makes one of keys".to_owned();
+        let fault = FieldFault { field, problem, remedy };
+        self.faults(vec![fault]).unwrap_or_else(|| {
+            // One was given.
+            Findings::new("", "").only(
+                At::START,
+                "a file that the policy names cannot be read",
+                "see that it can",
+            )
+        })
     }
 
     /// Gives faults that were found by comparing the policy with something else their lines in this file. `None` for none.
@@ -106,7 +140,7 @@ impl PolicyText {
         let text = String::from_utf8_lossy(&self.bytes);
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let mut findings = Findings::new(&name, text);
-        let root = yaml::read(text, &mut findings);
+        let root = yaml::read(text, yaml::NODES_MAX, &mut findings);
         for FieldFault { field, problem, remedy } in found {
             let mut at = root.as_ref();
             let mut spot = root.as_ref().map(|root| root.spot);
@@ -130,6 +164,16 @@ impl fmt::Debug for PolicyText {
             .field("path", &self.path)
             .field("bytes", &self.bytes.len())
             .finish()
+    }
+}
+
+/// The text of a file of which at most a byte more than `most` was read.
+fn text_of<'b>(name: &str, bytes: &'b [u8], most: usize) -> Result<Cow<'b, str>, Faults> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Ok(text.into()),
+        // What was not read may have been the end of a character; whoever reads the text says what is wrong.
+        Err(_) if bytes.len() > most => Ok(String::from_utf8_lossy(bytes)),
+        Err(error) => Err(bad_byte(name, bytes, error)),
     }
 }
 

@@ -40,9 +40,9 @@ pub(super) enum Kind {
     Truth,
 }
 
-/// Reads one YAML document; `None` once a fault is noted that leaves nothing to go on with.
-pub(super) fn read(text: &str, findings: &mut Findings<'_>) -> Option<Located<Node>> {
-    let document = match parse(text, DuplicateKeyPolicy::Error) {
+/// Reads one YAML document of at most `nodes_max` values; `None` once a fault is noted that leaves nothing to go on with.
+pub(super) fn read(text: &str, nodes_max: usize, findings: &mut Findings<'_>) -> Option<Located<Node>> {
+    let document = match parse(text, nodes_max, DuplicateKeyPolicy::Error) {
         Ok(document) => document,
         Err(error) => {
             note(&error, text, findings);
@@ -50,7 +50,7 @@ pub(super) fn read(text: &str, findings: &mut Findings<'_>) -> Option<Located<No
             if !matches!(error, Error::DuplicateMappingKey { .. }) {
                 return None;
             }
-            parse(text, DuplicateKeyPolicy::FirstWins).ok()?
+            parse(text, nodes_max, DuplicateKeyPolicy::FirstWins).ok()?
         }
     };
     if matches!(document.value, Parsed::Empty) {
@@ -65,10 +65,10 @@ pub(super) fn read(text: &str, findings: &mut Findings<'_>) -> Option<Located<No
     })
 }
 
-fn parse(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Spanned<Parsed>, Error> {
+fn parse(text: &str, nodes_max: usize, duplicate_keys: DuplicateKeyPolicy) -> Result<Spanned<Parsed>, Error> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_nodes: NODES_MAX,
+            max_nodes: nodes_max,
             max_depth: DEPTH_MAX,
             flow_nesting_limit: DEPTH_MAX,
             max_documents: 2,
@@ -90,8 +90,8 @@ fn parse(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Spanned<Parse
     serde_saphyr::from_str_with_options(text, options)
 }
 
-/// Values in one file: a policy of ten thousand rules has about a hundred thousand.
-const NODES_MAX: usize = 250_000;
+/// Values in one policy file: one of ten thousand rules has about a hundred thousand.
+pub(super) const NODES_MAX: usize = 250_000;
 
 /// Lists and maps within each other: a policy's deepest value stands six deep.
 const DEPTH_MAX: usize = 24;

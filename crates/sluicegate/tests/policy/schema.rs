@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use sluicegate::policy::checked::{Admin, Caps, Deadlines, Identity, Paths, SNAPSHOT_EVERY, State};
-use sluicegate::policy::{Policy, schema};
+use sluicegate::policy::{Policy, parse_keys, schema};
 
 use crate::{IDENTITY_DOC, POLICY_DOC, examples, policy, read};
 
@@ -11,13 +11,18 @@ fn every_documented_example_is_sound_and_what_the_schema_asks_for() {
     let examples = examples(POLICY_DOC).into_iter().chain(examples(IDENTITY_DOC));
     let mut count = 0;
     for example in examples {
+        if example.contains("\nkeys:\n") {
+            // The one file that stands there beside policies.
+            assert!(parse_keys("keys.yaml", example).is_ok(), "{example}");
+            continue;
+        }
         let (_, warnings) = read(example);
         assert!(warnings.is_empty(), "{warnings:?}");
         let json: Value = serde_saphyr::from_str(example).expect("sound YAML");
         assert_eq!(mismatch(&schema(), &json, ""), None, "{example}");
         count += 1;
     }
-    assert_eq!(count, 3);
+    assert_eq!(count, 4);
 }
 
 #[test]

@@ -1,8 +1,14 @@
 //! Who is asking.
 
-use ipnet::IpNet;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-/// How the client's address is found (RFC 7239, and the older X-Forwarded-For).
+use http::HeaderName;
+use ipnet::IpNet;
+use sluicegate_identity::Directory;
+
+/// How callers are told apart: by what they show that can be verified, and by their address (RFC 7239, and the older
+/// X-Forwarded-For).
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// Peers whose forwarded header is believed; empty means none, and the socket's peer is the client.
@@ -16,6 +22,15 @@ pub struct Identity {
     /// Most bytes of a request's body that are read for keys and costs, 1 KiB to 1 MiB; 64 KiB unless said. A larger
     /// body is refused where a rule needs it.
     pub body_bytes: usize,
+    /// The keys that callers are known by; `None` where there are none.
+    pub api_keys: Option<ApiKeys>,
+}
+
+impl Identity {
+    /// Whether callers are known by more than their address.
+    pub const fn verifies(&self) -> bool {
+        self.api_keys.is_some()
+    }
 }
 
 impl Default for Identity {
@@ -26,8 +41,20 @@ impl Default for Identity {
             v4_prefix: 32,
             v6_prefix: 64,
             body_bytes: 64 << 10,
+            api_keys: None,
         }
     }
+}
+
+/// API keys: where a caller shows one, and which there are.
+#[derive(Debug, Clone)]
+pub struct ApiKeys {
+    /// The header that holds the key; in `authorization` behind the word `Bearer`. `x-api-key` unless said.
+    pub header: HeaderName,
+    /// The file that the keys' hashes are in.
+    pub file: PathBuf,
+    /// What was in it when [`PolicyText::complete`](crate::policy::PolicyText::complete) read it; before that there is no key.
+    pub directory: Arc<Directory>,
 }
 
 /// Which header trusted proxies write.

@@ -17,10 +17,12 @@ mod state;
 pub use crate::body::Pointer;
 pub use charge::{CostSource, CostSpec, Count, FailedWhen, Failures, OnSuccess, SettleSource, Step};
 pub use gateway::{Admin, Caps, Deadlines, Gateway, Listen, Server, Upstream};
-pub use identity::{ForwardedHeader, Identity};
+pub use identity::{ApiKeys, ForwardedHeader, Identity};
 pub use paths::{EncodedSlash, Paths, Spelling};
 pub use route::{IMPLICIT_ROUTE, Route};
-pub use rule::{AT_ONCE_MAX, Enforce, KEY_PARTS_MAX, KeyPart, MEMBERS_MAX, OnMissingKey, Overflow, Rule, RuleLimit};
+pub use rule::{
+    AT_ONCE_MAX, ClaimName, Enforce, KEY_PARTS_MAX, KeyPart, MEMBERS_MAX, OnMissingKey, Overflow, Rule, RuleLimit,
+};
 pub use secret::SecretSource;
 pub use share::{ClientCertificate, Credentials, STORE_SERVERS_MAX, Share, StoreAddress, StoreTls, StoreUrl};
 pub use sharing::{Alone, Offered, Sharing, SharingTerms};
@@ -40,7 +42,7 @@ pub struct Policy {
     pub admin: Admin,
     /// What the node remembers, and where it keeps it.
     pub state: State,
-    /// How the client's address is found.
+    /// How callers are told apart.
     pub identity: Identity,
     /// Which spellings of a path are one.
     pub paths: Paths,

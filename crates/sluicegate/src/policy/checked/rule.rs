@@ -184,6 +184,16 @@ pub const KEY_PARTS_MAX: usize = 8;
 /// One attribute that a key is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyPart {
+    /// Whoever calls, as well as it can be verified: the API key, else the user, else the certificate, else the address.
+    Client,
+    /// The tenant that a verified caller belongs to.
+    Tenant,
+    /// The tier of a verified caller.
+    Tier,
+    /// The user that a verified token names.
+    User,
+    /// A claim about a verified caller.
+    Claim(ClaimName),
     /// The client's address, cut to its prefix.
     Ip,
     /// The name of the request's route.
@@ -207,6 +217,62 @@ pub enum KeyPart {
     /// Whatever the program names that asks by the library. It stands alone, and no request has it: such a rule applies
     /// to none.
     Program,
+}
+
+impl KeyPart {
+    /// Whether only a verified caller has it, or counts by more than its address.
+    pub const fn is_verified(&self) -> bool {
+        matches!(
+            self,
+            Self::Client | Self::Tenant | Self::Tier | Self::User | Self::Claim(_)
+        )
+    }
+}
+
+/// As the file writes it, but for what is done with a member's text.
+impl fmt::Display for KeyPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Tenant => "tenant",
+            Self::Tier => "tier",
+            Self::User => "user",
+            Self::Claim(name) => return write!(f, "claim.{name}"),
+            Self::Ip => "ip",
+            Self::Route => "route",
+            Self::Method => "method",
+            Self::Host => "host",
+            Self::Header(name) => return write!(f, "header.{name}"),
+            Self::Body { pointer, .. } => return write!(f, "body.{pointer}"),
+            Self::Program => "program",
+        })
+    }
+}
+
+/// The name of a claim: 1 to 64 visible ASCII characters, without blanks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClaimName(Box<str>);
+
+impl ClaimName {
+    /// Most bytes of a name: three times the longest that is registered with IANA.
+    pub const MAX: usize = 64;
+
+    /// A name; `None` if the text cannot be one.
+    pub fn new(text: &str) -> Option<Self> {
+        let is_sound = (1..=Self::MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_sound.then(|| Self(text.into()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClaimName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// What stands in for a part of the key that a request does not have.

@@ -2,6 +2,7 @@
 
 mod limit;
 mod measure;
+mod moment;
 mod name;
 mod net;
 mod path;
@@ -19,6 +20,7 @@ use super::yaml::{Kind, Node};
 
 pub(super) use limit::{LimitText, OverflowText};
 pub(super) use measure::{Day, Percent, Size, SizeOrUnbounded, Span, SpanOrOff, Whole};
+pub(super) use moment::Moment;
 pub(super) use name::{FilePath, Name, Prose, read_name};
 pub(super) use net::AddressOrOff;
 pub(super) use path::{HostPattern, PathPattern};
@@ -58,7 +60,7 @@ pub(super) struct Wrong {
     remedy: String,
 }
 
-fn wrong<T>(problem: impl Into<String>, remedy: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(problem: impl Into<String>, remedy: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong {
         problem: problem.into(),
         remedy: remedy.into(),
@@ -72,6 +74,9 @@ impl<T: Scalar> Shape for T {
 
     fn read(node: Located<Node>, findings: &mut Findings<'_>) -> Option<Self> {
         let Node::Scalar { text, kind } = &node.value else {
+            if T::IS_SECRET {
+                findings.hide(node.spot);
+            }
             unexpected(&node.value, node.spot, T::EXPECTED, findings);
             return None;
         };

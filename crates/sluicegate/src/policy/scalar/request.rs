@@ -1,15 +1,16 @@
 //! What a request is told by: attributes of a key, and methods.
 
-use http::Method;
+use http::{HeaderName, Method};
 use serde_json::{Value, json};
 
-use super::super::checked::KeyPart;
+use super::super::checked::{ClaimName, KeyPart};
 use super::super::nearest::nearest;
 use super::source::{header, header_grammar, member, member_grammar};
 use super::{Scalar, Wrong, wrong};
 
 impl Scalar for KeyPart {
-    const EXPECTED: &'static str = "ip, route, method, host, header.NAME, body./MEMBER or program";
+    const EXPECTED: &'static str =
+        "client, tenant, user, tier, claim.NAME, ip, route, method, host, header.NAME, body./MEMBER or program";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         if let Some(name) = text.strip_prefix("header.") {
@@ -22,7 +23,17 @@ impl Scalar for KeyPart {
                 lowercase: false,
             });
         }
+        if let Some(name) = text.strip_prefix("claim.") {
+            return match ClaimName::new(name) {
+                Some(name) => Ok(Self::Claim(name)),
+                None => wrong("names no claim", "write claim. and the claim's name, as in claim.scope"),
+            };
+        }
         match text {
+            "client" => Ok(Self::Client),
+            "tenant" => Ok(Self::Tenant),
+            "user" => Ok(Self::User),
+            "tier" => Ok(Self::Tier),
             "ip" => Ok(Self::Ip),
             "route" => Ok(Self::Route),
             "method" => Ok(Self::Method),
@@ -43,20 +54,20 @@ impl Scalar for KeyPart {
     }
 
     fn grammar() -> Value {
-        json!({ "anyOf": [{ "enum": KEYS }, header_grammar("header"), member_grammar("body")] })
+        let claim = json!({ "type": "string", "pattern": "^claim\\.[!-~]{1,64}$" });
+        json!({ "anyOf": [{ "enum": KEYS }, claim, header_grammar("header"), member_grammar("body")] })
     }
 }
 
-const KEY_REMEDY: &str = "use ip, route, method, host, header.NAME, body./MEMBER or program";
+const KEY_REMEDY: &str =
+    "use client, tenant, user, tier, claim.NAME, ip, route, method, host, header.NAME, body./MEMBER or program";
 
-const KEYS: [&str; 5] = ["ip", "route", "method", "host", "program"];
+const KEYS: [&str; 9] = [
+    "client", "tenant", "user", "tier", "ip", "route", "method", "host", "program",
+];
 
 /// Attributes that later versions will know.
-const KEYS_TO_COME: [&str; 13] = [
-    "client",
-    "user",
-    "tenant",
-    "tier",
+const KEYS_TO_COME: [&str; 9] = [
     "key",
     "certificate",
     "fingerprint",
@@ -67,6 +78,18 @@ const KEYS_TO_COME: [&str; 13] = [
     "path",
     "asn",
 ];
+
+impl Scalar for HeaderName {
+    const EXPECTED: &'static str = "a header's name such as x-api-key";
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        Self::from_bytes(text.as_bytes()).or_else(|_| wrong("is no header's name", "write one such as x-api-key"))
+    }
+
+    fn grammar() -> Value {
+        json!({ "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "examples": ["x-api-key"] })
+    }
+}
 
 impl Scalar for Method {
     const EXPECTED: &'static str = "a method such as GET";

@@ -4,14 +4,19 @@ mod algorithm;
 
 use std::time::Duration;
 
-use super::super::checked::{CostSource, Count, Enforce, KeyPart, OnMissingKey, Rule, State, Step};
+use super::super::checked::{CostSource, Count, Enforce, Identity, KeyPart, OnMissingKey, Rule, State, Step};
 use super::super::fault::quoted;
 use super::super::findings::Findings;
 use super::routes::Routes;
 use super::rules::{Entry, Rules};
 
 /// Adds the warnings that need the whole policy.
-pub(super) fn give(routes: &Routes, rules: &Rules, state: &State, findings: &mut Findings<'_>) {
+pub(super) fn give(
+    routes: &Routes,
+    rules: &Rules,
+    (state, identity): (&State, &Identity),
+    findings: &mut Findings<'_>,
+) {
     if rules.all.is_empty() && !rules.unreadable {
         let text = "there are no rules: every request passes";
         let remedy = "add `rules:`, as in {name: per-client, key: ip, limit: 100/min}";
@@ -29,6 +34,7 @@ pub(super) fn give(routes: &Routes, rules: &Rules, state: &State, findings: &mut
             continue;
         }
         about_address_headers(entry, rule, findings);
+        about_verified_key(entry, rule, identity, findings);
         about_typed_key(entry, rule, routes, &covers, findings);
         about_claimed_cost(entry, rule, routes, &covers, findings);
         about_victims(entry, rule, findings);
@@ -114,7 +120,9 @@ impl Covers {
                 && rule.on_missing_key != OnMissingKey::Skip;
             if counts_all {
                 covers.by_count.add(rule);
-                if rule.key.contains(&KeyPart::Ip) && !rule.key.iter().any(is_typed) {
+                // Who has not been verified is counted by the address under `client`, too.
+                let knows_everybody = rule.key.contains(&KeyPart::Ip) || rule.key.contains(&KeyPart::Client);
+                if knows_everybody && !rule.key.iter().any(is_typed) {
                     covers.by_address.add(rule);
                 }
             }
@@ -127,20 +135,16 @@ impl Covers {
 fn is_typed(part: &KeyPart) -> bool {
     match part {
         KeyPart::Header(_) | KeyPart::Body { .. } | KeyPart::Host => true,
-        KeyPart::Ip | KeyPart::Route | KeyPart::Method | KeyPart::Program => false,
-    }
-}
-
-/// How the file writes an attribute.
-fn written(part: &KeyPart) -> String {
-    match part {
-        KeyPart::Header(name) => format!("header.{name}"),
-        KeyPart::Body { pointer, .. } => format!("body.{pointer}"),
-        KeyPart::Host => "host".to_owned(),
-        KeyPart::Ip => "ip".to_owned(),
-        KeyPart::Route => "route".to_owned(),
-        KeyPart::Method => "method".to_owned(),
-        KeyPart::Program => "program".to_owned(),
+        KeyPart::Ip
+        | KeyPart::Route
+        | KeyPart::Method
+        | KeyPart::Program
+        // These somebody has verified, or they are absent.
+        | KeyPart::Client
+        | KeyPart::Tenant
+        | KeyPart::Tier
+        | KeyPart::User
+        | KeyPart::Claim(_) => false,
     }
 }
 
@@ -158,6 +162,19 @@ fn about_address_headers(entry: &Entry, rule: &Rule, findings: &mut Findings<'_>
     }
 }
 
+fn about_verified_key(entry: &Entry, rule: &Rule, identity: &Identity, findings: &mut Findings<'_>) {
+    if identity.verifies() {
+        return;
+    }
+    if let Some(part) = rule.key.iter().find(|part| part.is_verified()) {
+        findings.warning(
+            entry.spots.key,
+            format!("nobody has a `{part}` but callers that a program has verified: `identity` names nothing to verify them by"),
+            "add `identity: {api_keys: keys.yaml}`, or count by `ip`",
+        );
+    }
+}
+
 fn about_typed_key(entry: &Entry, rule: &Rule, routes: &Routes, covers: &Covers, findings: &mut Findings<'_>) {
     // Failures are of the account that was named, whoever names it.
     if matches!(rule.count, Count::Failures(_)) {
@@ -169,10 +186,7 @@ fn about_typed_key(entry: &Entry, rule: &Rule, routes: &Routes, covers: &Covers,
     if let Some(on) = covers.by_address.gap(rule, routes) {
         findings.warning(
             entry.spots.key,
-            format!(
-                "whoever sends another `{}` with each request is not limited{on}",
-                written(typed)
-            ),
+            format!("whoever sends another `{typed}` with each request is not limited{on}"),
             "add an enforced rule with `key: ip` for the same routes",
         );
     }
@@ -218,9 +232,8 @@ fn about_victims(entry: &Entry, rule: &Rule, findings: &mut Findings<'_>) {
         findings.warning(
             entry.spots.key,
             format!(
-                "with {} {what} whoever knows another's `{}` keeps its owner out{for_long}",
+                "with {} {what} whoever knows another's `{typed}` keeps its owner out{for_long}",
                 rule.limit.at_once(),
-                written(typed),
             ),
             remedy,
         );

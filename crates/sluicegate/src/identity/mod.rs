@@ -1,0 +1,95 @@
+//! Who is calling: what a request shows, verified, once a request.
+//!
+//! Nothing that is shown and cannot be verified counts: whoever made it up is counted by the address, as if it had shown nothing. So a
+//! failed guess is charged to whoever guessed, never to whose name it bears.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use sluicegate_identity::{Caller, VouchKind, Vouched};
+use sluicegate_state::{AnyClock, Clock as _};
+
+use crate::policy::checked::{ApiKeys, Identity};
+
+/// A policy's `identity`, made ready.
+#[derive(Debug)]
+pub(crate) struct Resolver {
+    pub(crate) identity: Identity,
+    /// The headers in which callers show who they are, each once.
+    headers: Box<[HeaderName]>,
+}
+
+impl Resolver {
+    pub(crate) fn new(identity: &Identity) -> Self {
+        let headers = identity.api_keys.iter().map(|keys| keys.header.clone());
+        Self {
+            headers: headers.collect(),
+            identity: identity.clone(),
+        }
+    }
+
+    /// Whether a header that says who calls stands there twice and says two things.
+    #[inline]
+    pub(crate) fn is_ambiguous(&self, headers: &HeaderMap) -> bool {
+        self.headers.iter().any(|name| {
+            let mut lines = headers.get_all(name).iter();
+            let Some(first) = lines.next() else { return false };
+            lines.any(|line| line.as_bytes().trim_ascii() != first.as_bytes().trim_ascii())
+        })
+    }
+
+    /// Who calls: what the program has `given`, and what the headers show beside it. No allocation.
+    pub(crate) fn resolve(&self, given: &Caller, headers: &HeaderMap, clock: &AnyClock) -> Caller {
+        let mut caller = given.clone();
+        if let Some(keys) = &self.identity.api_keys
+            && caller.vouched(VouchKind::Key).is_none()
+            && let Some(vouched) = find_key(keys, headers, clock)
+        {
+            caller.add(Arc::clone(vouched));
+        }
+        caller
+    }
+}
+
+fn find_key<'k>(keys: &'k ApiKeys, headers: &HeaderMap, clock: &AnyClock) -> Option<&'k Arc<Vouched>> {
+    let shown = shown(headers, &keys.header)?;
+    let now = || Duration::from_nanos(clock.unix_now()).as_secs();
+    keys.directory.find(shown, now)
+}
+
+/// What stands in a header, without the blanks around it; of `authorization` what stands behind the word `Bearer` (RFC 6750, section
+/// 2.1). `None` where there is nothing, or another scheme.
+fn shown<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
+    let value = headers.get(name)?.as_bytes().trim_ascii();
+    if *name != AUTHORIZATION {
+        return (!value.is_empty()).then_some(value);
+    }
+    let (scheme, token) = value.split_at_checked(BEARER.len())?;
+    (scheme.eq_ignore_ascii_case(BEARER) && !token.is_empty()).then(|| token.trim_ascii_start())
+}
+
+const BEARER: &[u8] = b"bearer ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_token_is_what_stands_behind_the_word_and_other_schemes_are_none() {
+        for (value, token) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer   abc ", Some("abc")),
+            ("BEARER abc", Some("abc")),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("Basic abc", None),
+            ("abc", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value.parse().expect(value));
+            assert_eq!(shown(&headers, &AUTHORIZATION), token.map(str::as_bytes), "{value:?}");
+        }
+    }
+}
