@@ -13,12 +13,13 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
+use sluicegate::policy::checked::MethodOverride;
 use sluicegate_tower::LimitBody;
 use tower::Service;
 
 use crate::body::RequestBody;
 use crate::connection::SharedWatch;
-use crate::headers::settle_host;
+use crate::headers::{settle_host, settle_method};
 use crate::problem::Problem;
 
 /// One connection's door.
@@ -27,6 +28,7 @@ pub(crate) struct Door<S> {
     inner: RefCell<S>,
     watch: SharedWatch,
     caps: Caps,
+    method_override: MethodOverride,
 }
 
 /// How large a request may be, beyond what hyper's parser holds it to.
@@ -39,11 +41,12 @@ pub(crate) struct Caps {
 
 impl<S> Door<S> {
     /// `inner` has to be ready at all times.
-    pub(crate) fn new(inner: S, watch: SharedWatch, caps: Caps) -> Self {
+    pub(crate) fn new(inner: S, watch: SharedWatch, caps: Caps, method_override: MethodOverride) -> Self {
         Self {
             inner: RefCell::new(inner),
             watch,
             caps,
+            method_override,
         }
     }
 
@@ -56,7 +59,8 @@ impl<S> Door<S> {
         if request.headers().len() > self.caps.headers {
             return Err(Problem::TooManyHeaders);
         }
-        settle_host(request)
+        settle_host(request)?;
+        settle_method(request, self.method_override)
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Problem {
     Framing(Doubt),
     /// A target that a gateway has no use for.
     BadTarget,
+    /// A header that asks for a method which it cannot have.
+    BadMethod,
     /// More header lines than the cap.
     TooManyHeaders,
     /// No route with an upstream takes the request.
@@ -93,6 +95,11 @@ impl Problem {
                 After::Close,
                 "the request's target is not one that this gateway serves",
             ),
+            Self::BadMethod => (
+                StatusCode::BAD_REQUEST,
+                After::Close,
+                "a header of the request asks for a method that a form has no need of",
+            ),
             Self::TooManyHeaders => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 After::Close,
@@ -139,11 +146,12 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Problem; 12] = [
+    const ALL: [Problem; 13] = [
         Problem::Framing(Doubt::Length),
         Problem::Framing(Doubt::HeadTooLarge),
         Problem::BadHost,
         Problem::BadTarget,
+        Problem::BadMethod,
         Problem::TooManyHeaders,
         Problem::NoRoute,
         Problem::Body(BodyFault::TooLarge),

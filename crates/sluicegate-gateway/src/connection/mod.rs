@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use sluicegate::policy::checked::MethodOverride;
 use sluicegate_tower::LimitBody;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -40,6 +41,7 @@ pub(crate) struct Reception {
     http: http1::Builder,
     head_caps: HeadCaps,
     caps: DoorCaps,
+    method_override: MethodOverride,
     pulse: Rc<Pulse<Watch>>,
     spans: Spans,
     draining: Cell<bool>,
@@ -68,6 +70,7 @@ impl Reception {
                 headers: caps.headers,
                 body_bytes: caps.body_bytes,
             },
+            method_override: gateway.method_override,
             pulse: Rc::clone(pulse),
             spans: Spans::new(&gateway.deadlines, pulse),
             draining: Cell::new(false),
@@ -121,7 +124,12 @@ impl Reception {
     {
         let watch = attendance.share();
         let _parting = Parting(&watch);
-        let door = Door::new(service(attendance.share()), attendance.share(), self.caps);
+        let door = Door::new(
+            service(attendance.share()),
+            attendance.share(),
+            self.caps,
+            self.method_override,
+        );
         let wire = Wire::new(stream, attendance.share(), tally);
         let gate = Gate::new(wire, self.head_caps, attendance.share());
         let mut connection = self.http.serve_connection(TokioIo::new(gate), door);

@@ -12,6 +12,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName};
 
 use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use super::method::is_override;
 
 /// Removes what ends at this hop, and what only a trusted hop may say about the client: the forwarded headers stay for
 /// [`write_forwarded`](super::write_forwarded) to judge, their relatives and imitations go.
@@ -54,11 +55,16 @@ fn fate_in_request(name: &HeaderName) -> Fate {
         // CGI upstream would read as the variable HTTP_PROXY.
         "expect" | "proxy" => Fate::Drop,
         "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" => Fate::Keep,
-        _ if is_claim(name) => Fate::Drop,
+        _ if has_no_right(name) => Fate::Drop,
         // CGI and WSGI turn `-` into `_`, so that `X_Real_IP` would be read as `X-Real-IP`.
-        _ if name.contains('_') && is_claim(&name.replace('_', "-")) => Fate::Drop,
+        _ if name.contains('_') && has_no_right(&name.replace('_', "-")) => Fate::Drop,
         _ => Fate::Keep,
     }
+}
+
+/// Whether a header, by its name, would make a server believe or do what nobody has counted.
+fn has_no_right(name: &str) -> bool {
+    is_claim(name) || (name.starts_with('x') && is_override(name))
 }
 
 /// Whether a header, by its name, says something about the client's address or its connection that upstreams believe.
@@ -236,6 +242,20 @@ mod tests {
                 &[&format!("{name}: 203.0.113.9"), "accept: */*"],
                 &["accept: */*"],
             );
+        }
+    }
+
+    /// T17
+    #[test]
+    fn a_header_that_asks_for_another_method_is_removed_in_every_spelling() {
+        for name in [
+            "X-HTTP-Method-Override",
+            "x-http-method",
+            "X-Method-Override",
+            "x_http_method_override",
+            "X-HTTP_Method",
+        ] {
+            check(strip_request, &[&format!("{name}: DELETE"), "a: b"], &["a: b"]);
         }
     }
 

@@ -10,8 +10,8 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::checked::{
-    Align, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, OnMissingKey, OnStoreLoss, OnSuccess,
-    Pointer, STORE_SERVERS_MAX, SettleSource, Sharing, Spelling, StoreUrl,
+    Align, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, MethodOverride, OnMissingKey,
+    OnStoreLoss, OnSuccess, Pointer, STORE_SERVERS_MAX, SettleSource, Sharing, Spelling, StoreUrl,
 };
 use super::key::KeyItem;
 use super::scalar::{
@@ -65,6 +65,8 @@ shape! {
         optional deadlines: DeadlinesFields,
         /// How much one request, or all clients together, may hold.
         optional caps: CapsFields,
+        /// Whether `X-HTTP-Method-Override` and its like make a POST another method, or are taken out alone.
+        optional method_override: MethodOverride = "strip",
     }
 }
 

@@ -113,7 +113,7 @@ fn the_defaults_that_the_schema_names_are_the_defaults() {
         "version: 1\nadmin: {{ {} }}\nstate: {{ directory: s, {} }}\n\
          identity: {{ trusted_proxies: 10.0.0.1, {} address_prefix: {{ {} }} }}\n\
          paths: {{ {} }}\n\
-         gateway:\n  listen: 0.0.0.0:80\n  upstreams: {{ a: {{ servers: a:1 }} }}\n  deadlines: {{ {} }}\n  caps: {{ {} }}\n\
+         gateway:\n  listen: 0.0.0.0:80\n  upstreams: {{ a: {{ servers: a:1 }} }}\n  deadlines: {{ {} }}\n  caps: {{ {} }}\n  method_override: strip\n\
          rules: []\n",
         section("admin"),
         section("state"),

@@ -37,6 +37,7 @@ pub(super) fn check(raw: GatewayFields, admin: &Admin, findings: &mut Findings<'
         threads: raw.threads.value().and_then(|threads| usize::try_from(threads.0).ok()),
         deadlines: raw.deadlines.value().map_or_else(Deadlines::default, check_deadlines),
         caps: raw.caps.value().map_or_else(Caps::default, check_caps),
+        method_override: raw.method_override.value().unwrap_or_default(),
         listen: listen?,
         upstreams: upstreams?,
     })

@@ -16,6 +16,18 @@ pub struct Gateway {
     pub deadlines: Deadlines,
     /// How much one client, or all of them, may hold.
     pub caps: Caps,
+    /// What becomes of a header that asks for another method.
+    pub method_override: MethodOverride,
+}
+
+/// What becomes of `X-HTTP-Method-Override`, `X-HTTP-Method` and `X-Method-Override`. No upstream sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MethodOverride {
+    /// They go, and the method stays what it is.
+    #[default]
+    Strip,
+    /// A POST that asks for PUT, PATCH or DELETE is one: it is routed, counted and forwarded as that.
+    Honour,
 }
 
 /// One listening address.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::checked::{
-    Align, EncodedSlash, ForwardedHeader, OnMissingKey, OnStoreLoss, OnSuccess, Sharing, Spelling,
+    Align, EncodedSlash, ForwardedHeader, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Sharing, Spelling,
 };
 use super::super::nearest::nearest;
 use super::super::yaml::Kind;
@@ -147,6 +147,11 @@ words!(ForwardedHeader, "x-forwarded-for or forwarded", {
 words!(Spelling, "strip or keep", {
     "strip" => Spelling::Strip,
     "keep" => Spelling::Keep,
+});
+
+words!(MethodOverride, "strip or honour", {
+    "strip" => MethodOverride::Strip,
+    "honour" => MethodOverride::Honour,
 });
 
 words!(EncodedSlash, "refuse or keep", {
