@@ -301,6 +301,8 @@ fn terms(kind: Kind) -> Terms {
         ttl,
         theta: 10e6,
         overdraft: 20.0,
+        holds: false,
+        lock: 0.0,
     }
 }
 
@@ -321,7 +323,12 @@ fn want(want: f64) -> Ask {
 
 fn settle(epoch: f64, spent: f64, returned: f64) -> Ask {
     let mut ask = Ask::default();
-    ask.settled[0] = Settled { epoch, spent, returned };
+    ask.settled[0] = Settled {
+        epoch,
+        spent,
+        returned,
+        reserved: 0.0,
+    };
     ask
 }
 

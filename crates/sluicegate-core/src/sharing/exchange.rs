@@ -13,12 +13,17 @@ pub struct Ask {
     pub pay: f64,
     /// For requests that wait: charged as far as there is enough, spent on arrival.
     pub take: f64,
+    /// Whether what is taken is not spent on arrival, but outstanding of the reply's epoch like a lease: for requests that put right what
+    /// they took when they end. A window knows no difference.
+    pub holds: bool,
     /// For the lease: granted as far as there is enough and others get their part.
     pub want: f64,
     /// Taken for requests that then did not pass: given back, less what has come back by itself since.
     pub refund: f64,
     /// What became of the leases of two epochs.
     pub settled: [Settled; 2],
+    /// Whether the key is to be as never seen, but for what is outstanding and for a lock.
+    pub clear: bool,
     /// Units asked for at this node since its last exchange.
     pub demand: f64,
     /// The node's own average of them: what it asked for within one [`Terms::theta`], fading.
@@ -38,6 +43,9 @@ pub struct Settled {
     pub spent: f64,
     /// Units given back.
     pub returned: f64,
+    /// Units reserved for requests that have not ended: they move to the epoch of the reply, so that they outlive their own. If that is dead
+    /// already they count as spent in it.
+    pub reserved: f64,
 }
 
 /// What a node remembers of a key.
@@ -45,7 +53,7 @@ pub struct Settled {
 pub struct Heal {
     /// The [`Reply::seen`] of its last exchange: of a bucket a time, of a window a count.
     pub seen: f64,
-    /// Of a window, which one that count is of; zero otherwise.
+    /// Of a window, which one that count is of; of a bucket, its [`Reply::locked_until`].
     pub seen_epoch: f64,
     /// Unspent units that it still holds.
     pub held: f64,
@@ -60,6 +68,8 @@ pub struct Reply {
     pub granted: f64,
     /// The epoch they belong to: a number that only the store understands.
     pub epoch: f64,
+    /// The epoch before, whose units can still be settled. Those of any other are dead.
+    pub previous_epoch: f64,
     /// How long they are good, in microseconds from the moment the ask was sent.
     pub valid_for: f64,
     /// Units left for others; negative while the debt is above the burst.
@@ -72,6 +82,8 @@ pub struct Reply {
     pub share: f64,
     /// What [`Heal::seen`] says if the store ever loses the key.
     pub seen: f64,
+    /// Until when the key is locked, by the store's clock, and [`Reply::ready_after`] is the rest of that; zero if it is not.
+    pub locked_until: f64,
     /// Whether what was kept made no sense and was thrown away.
     pub damaged: bool,
 }
@@ -79,8 +91,15 @@ pub struct Reply {
 impl Reply {
     /// Whether a store can have said so: numbers, and of what is granted no debt.
     pub fn is_sane(&self) -> bool {
-        let numbers = [self.epoch, self.valid_for, self.available, self.rate, self.seen];
-        let counts = [self.taken, self.granted, self.ready_after];
+        let numbers = [
+            self.epoch,
+            self.previous_epoch,
+            self.valid_for,
+            self.available,
+            self.rate,
+            self.seen,
+        ];
+        let counts = [self.taken, self.granted, self.ready_after, self.locked_until];
         numbers.iter().all(|value| value.is_finite())
             && counts.iter().all(|value| value.is_finite() && *value >= 0.0)
             && self.share > 0.0
@@ -88,7 +107,7 @@ impl Reply {
     }
 }
 
-/// What the store keeps of a token bucket: 48 bytes. The default is a key never seen.
+/// What the store keeps of a token bucket: 48 bytes, and while it is locked 8 more. The default is a key never seen.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Kept {
     /// The theoretical arrival time of the next unit. Leases are charged in it from their grant on.
@@ -103,6 +122,8 @@ pub struct Kept {
     pub previous: f64,
     /// When the current epoch ends; also its number. Zero for a key never seen.
     pub epoch_ends_at: f64,
+    /// Until when nothing is taken or granted; zero if the key is not locked. When it is over, the key is as never seen.
+    pub locked_until: f64,
 }
 
 /// What came of an exchange beside what is kept.
@@ -133,7 +154,8 @@ pub fn bucket_under(rules: Rules, kept: Option<Kept>, terms: &Terms, ask: &Ask, 
         key = Kept::default();
         outcome.damaged = true;
     }
-    key.turn_epoch(rules, terms, now);
+    key.end_lock(now);
+    let mut spent = key.turn_epoch(rules, terms, now);
     let latest = now + (terms.burst + terms.overdraft) * terms.interval;
     if key.tat > latest {
         // No sequence of exchanges makes this: the clock went back, or somebody wrote here. As if just used up, so that it
@@ -141,19 +163,28 @@ pub fn bucket_under(rules: Rules, kept: Option<Kept>, terms: &Terms, ask: &Ask, 
         key.tat = now + terms.burst * terms.interval;
         outcome.damaged = true;
     }
+    outcome.damaged |= key.cut_lock(terms, now);
     if rules.floors_before_settling {
         key.block_refill(rules, terms, now);
     }
     if let Some(heal) = &ask.heal {
         key.tat = key.tat.max(heal.seen.min(latest));
         key.current = (key.current + heal.held).min((terms.burst - key.previous).max(key.current));
+        if terms.lock > 0.0 && heal.seen_epoch > now {
+            key.locked_until = key.locked_until.max(heal.seen_epoch.min(now + terms.lock));
+        }
     }
     for settled in &ask.settled {
-        key.settle(settled, terms);
+        spent += key.settle(rules, settled, terms);
     }
     key.tat -= ask.refund * terms.interval;
+    if ask.clear {
+        key.tat = 0.0;
+    }
     key.block_refill(rules, terms, now);
-    key.tat += ask.pay * terms.interval;
+    // More than that would be taken for damage the next time, and forgotten.
+    key.tat = (key.tat + ask.pay * terms.interval).min(latest);
+    spent += ask.pay;
 
     key.demand = fade(key.demand, key.demand_at, now, terms.theta) + ask.demand;
     key.demand = key.demand.min(DEMAND_MAX);
@@ -164,8 +195,16 @@ pub fn bucket_under(rules: Rules, kept: Option<Kept>, terms: &Terms, ask: &Ask, 
     outcome.granted = grant(ask, key.demand, available - outcome.taken, terms);
     key.tat += (outcome.taken + outcome.granted) * terms.interval;
     key.current += outcome.granted;
+    if ask.holds && rules.taken_stays_outstanding {
+        key.current += outcome.taken;
+    } else {
+        spent += outcome.taken;
+    }
+    if spent > 0.0 {
+        key.begin_lock(terms, now);
+    }
 
-    let matters_for = (key.tat - now).max(0.0) + 2.0 * terms.ttl + EXTRA_US;
+    let matters_for = (key.tat.max(key.locked_until) - now).max(0.0) + 2.0 * terms.ttl + EXTRA_US;
     (key, key.reply(terms, ask, now, &outcome), matters_for)
 }
 
@@ -184,11 +223,19 @@ pub(super) const DEMAND_MAX: f64 = 1e10;
 /// Which of the rules that keep the bound are in force: all of them, but in the tests that show what each is for.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each rule is in force or not, whatever the others are"
+)]
 pub struct Rules {
     /// Nothing comes back for units that may still be spent.
     pub outstanding_blocks_refill: bool,
     /// That is seen to before a report is settled, not only after.
     pub floors_before_settling: bool,
+    /// What is taken for requests that settle is outstanding until they have.
+    pub taken_stays_outstanding: bool,
+    /// What is reserved goes on to the next epoch.
+    pub reservations_move: bool,
 }
 
 impl Rules {
@@ -196,6 +243,8 @@ impl Rules {
     pub const ALL: Self = Self {
         outstanding_blocks_refill: true,
         floors_before_settling: true,
+        taken_stays_outstanding: true,
+        reservations_move: true,
     };
 }
 
@@ -207,18 +256,63 @@ impl Kept {
             taken: outcome.taken,
             granted: outcome.granted,
             epoch: self.epoch_ends_at,
+            previous_epoch: self.epoch_ends_at - terms.ttl,
             valid_for: self.epoch_ends_at + terms.ttl - now,
             available,
-            ready_after: ((1.0 - available) * terms.interval).max(0.0),
+            ready_after: if self.is_locked() {
+                (self.locked_until - now).max(0.0)
+            } else {
+                ((1.0 - available) * terms.interval).max(0.0)
+            },
             rate: self.demand / terms.theta,
             share: share(ask.own, self.demand),
             seen: self.tat,
+            locked_until: self.locked_until,
             damaged: outcome.damaged,
         }
     }
 
     fn available(&self, terms: &Terms, now: f64) -> f64 {
-        terms.burst - (self.tat - now) / terms.interval
+        let available = terms.burst - (self.tat - now) / terms.interval;
+        if self.is_locked() {
+            available.min(0.0)
+        } else {
+            available
+        }
+    }
+
+    /// Of a lock that is over nothing is left after [`Kept::end_lock`].
+    fn is_locked(&self) -> bool {
+        self.locked_until > 0.0
+    }
+
+    /// A lock that is over leaves the key as never seen at its end.
+    fn end_lock(&mut self, now: f64) {
+        if self.is_locked() && now >= self.locked_until {
+            self.tat = self.locked_until;
+            self.locked_until = 0.0;
+        }
+    }
+
+    /// No lock ends later than one that begins now; says whether one did. Where nothing locks any more, none holds.
+    fn cut_lock(&mut self, terms: &Terms, now: f64) -> bool {
+        if terms.lock <= 0.0 {
+            self.locked_until = 0.0;
+        }
+        let is_longer = self.locked_until > now + terms.lock;
+        if is_longer {
+            self.locked_until = now + terms.lock;
+        }
+        is_longer
+    }
+
+    /// Locks the key, if what is spent for good leaves no room for one more unit even if all that is outstanding came back. Called only
+    /// where something was spent, so that neither what nodes remember nor a changed limit locks anybody. A lock is not extended.
+    fn begin_lock(&mut self, terms: &Terms, now: f64) {
+        let spent = (self.tat - now) / terms.interval - self.current - self.previous;
+        if terms.lock > 0.0 && !self.is_locked() && spent > terms.burst - 1.0 {
+            self.locked_until = now + terms.lock;
+        }
     }
 
     fn makes_sense(&self) -> bool {
@@ -229,21 +323,23 @@ impl Kept {
             self.current,
             self.previous,
             self.epoch_ends_at,
+            self.locked_until,
         ];
         all.iter().all(|value| value.is_finite() && *value >= 0.0) && self.demand <= DEMAND_MAX
     }
 
-    /// Goes on to the epoch that `now` lies in. Units of an epoch nobody reported any more count as spent when it died.
-    fn turn_epoch(&mut self, rules: Rules, terms: &Terms, now: f64) {
+    /// Goes on to the epoch that `now` lies in. Units of an epoch nobody reported any more count as spent when it died; tells how many.
+    fn turn_epoch(&mut self, rules: Rules, terms: &Terms, now: f64) -> f64 {
         let ttl = terms.ttl;
         if self.epoch_ends_at > now + ttl {
             // The store's clock went back, or the limit has changed: nobody can report what is outstanding by its number any more.
             self.epoch_ends_at = grid(now, ttl);
         }
         if now < self.epoch_ends_at {
-            return;
+            return 0.0;
         }
         let ended_at = self.epoch_ends_at;
+        let mut died = self.previous;
         if rules.outstanding_blocks_refill {
             self.tat = self
                 .tat
@@ -258,10 +354,12 @@ impl Kept {
                     .tat
                     .max(ended_at + ttl + bounded(self.current, terms) * terms.interval);
             }
+            died += self.current;
             self.previous = 0.0;
             self.epoch_ends_at = grid(now, ttl);
         }
         self.current = 0.0;
+        died
     }
 
     /// Nothing comes back for units that may still be spent.
@@ -274,22 +372,36 @@ impl Kept {
         self.tat = self.tat.max(now + outstanding * terms.interval);
     }
 
+    /// Takes a report, and tells how many units of it were spent.
     #[expect(
         clippy::float_cmp,
         reason = "epochs are told by whole numbers below 2⁵³, whose sums are exact"
     )]
-    fn settle(&mut self, settled: &Settled, terms: &Terms) {
-        let outstanding = if settled.epoch == self.epoch_ends_at {
-            &mut self.current
+    fn settle(&mut self, rules: Rules, settled: &Settled, terms: &Terms) -> f64 {
+        let returned;
+        if settled.epoch == self.epoch_ends_at {
+            returned = settled.returned.min(self.current);
+            self.current = (self.current - settled.spent - returned).max(0.0);
         } else if settled.epoch == self.epoch_ends_at - terms.ttl {
-            &mut self.previous
+            returned = settled.returned.min(self.previous + self.current);
+            self.previous -= settled.spent + returned;
+            if self.previous < 0.0 {
+                // They have moved on already, by a call whose answer was lost.
+                self.current = (self.current + self.previous).max(0.0);
+                self.previous = 0.0;
+            }
+            if rules.reservations_move {
+                // At worst others' units live on in the place of these, and die an epoch later.
+                let moved = settled.reserved.min(self.previous);
+                self.previous -= moved;
+                self.current += moved;
+            }
         } else {
             // Its epoch is dead, and it counts as spent.
-            return;
-        };
-        let returned = settled.returned.min(*outstanding);
-        *outstanding = (*outstanding - settled.spent - returned).max(0.0);
+            return 0.0;
+        }
         self.tat -= returned * terms.interval;
+        settled.spent
     }
 }
 
@@ -336,265 +448,4 @@ pub(super) fn grant(ask: &Ask, demand: f64, available: f64, terms: &Terms) -> f6
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "units are whole numbers, and times are given")]
-mod tests {
-    use super::*;
-    use crate::Limit;
-    use crate::sharing::Kind;
-
-    /// Some time in November 2026, by the store's clock.
-    const NOW: f64 = 91_000_000_000_000.0;
-    const SECOND: f64 = 1_000_000.0;
-
-    fn terms(limit: &str) -> Terms {
-        let limit: Limit = limit.parse().expect("a limit");
-        Terms::new(Kind::Bucket, &limit, 100.0)
-    }
-
-    fn want(want: f64) -> Ask {
-        Ask { want, ..Ask::default() }
-    }
-
-    fn take(take: f64) -> Ask {
-        Ask { take, ..Ask::default() }
-    }
-
-    fn settle(epoch: f64, spent: f64, returned: f64) -> Ask {
-        Ask {
-            settled: [Settled { epoch, spent, returned }, Settled::default()],
-            ..Ask::default()
-        }
-    }
-
-    fn ask(kept: &mut Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> Reply {
-        let (next, reply, matters_for) = bucket(*kept, terms, ask, now);
-        assert!(reply.is_sane(), "{reply:?}");
-        assert!(matters_for > 0.0 && matters_for.is_finite());
-        *kept = Some(next);
-        reply
-    }
-
-    #[test]
-    fn requests_take_what_there_is_and_leases_half_of_it() {
-        let terms = terms("100/s burst 100");
-        for (asked, taken, granted) in [
-            (take(10.0), 10.0, 0.0),
-            (take(1_000.0), 100.0, 0.0),
-            (want(10.0), 0.0, 10.0),
-            (want(1_000.0), 0.0, 50.0),
-            (
-                Ask {
-                    want: 1_000.0,
-                    ..take(60.0)
-                },
-                60.0,
-                40.0,
-            ),
-        ] {
-            let reply = ask(&mut None, &terms, &asked, NOW);
-            assert_eq!((reply.taken, reply.granted), (taken, granted), "{asked:?}");
-            assert_eq!(reply.available, 100.0 - taken - granted);
-        }
-    }
-
-    #[test]
-    fn a_broken_unit_is_granted_by_chance_and_never_one_that_is_not_there() {
-        let terms = terms("100/s burst 100");
-        let granted = |want: f64, available: f64, chance: f64| {
-            let asked = Ask {
-                want,
-                chance,
-                own: 100.0,
-                demand: 100.0,
-                ..Ask::default()
-            };
-            let mut kept = None;
-            let _ = ask(&mut kept, &terms, &take(100.0), NOW);
-            ask(&mut kept, &terms, &asked, NOW + available * terms.interval).granted
-        };
-        assert_eq!(granted(3.25, 20.0, 0.24), 4.0);
-        assert_eq!(granted(3.25, 20.0, 0.26), 3.0);
-        assert_eq!(granted(20.0, 3.75, 0.0), 3.0);
-        assert_eq!(granted(0.5, 0.75, 0.0), 0.0);
-        let all = (0..1_000).map(|step| granted(3.25, 20.0, f64::from(step) / 1_000.0));
-        assert!((all.sum::<f64>() / 1_000.0 - 3.25).abs() < 0.01);
-    }
-
-    #[test]
-    fn what_passed_on_trust_is_charged_whatever_is_left_and_said_when_it_has_come_back() {
-        let terms = terms("100/s burst 100");
-        let mut kept = None;
-        let _ = ask(&mut kept, &terms, &take(100.0), NOW);
-        let pays = Ask { pay: 20.0, ..take(1.0) };
-        let reply = ask(&mut kept, &terms, &pays, NOW);
-        assert_eq!((reply.taken, reply.available), (0.0, -20.0));
-        assert_eq!(reply.ready_after, 21.0 * terms.interval);
-        assert_eq!(ask(&mut kept, &terms, &take(1.0), NOW + reply.ready_after).taken, 1.0);
-    }
-
-    #[test]
-    fn a_lease_is_settled_in_its_epoch_and_the_next_and_counts_as_spent_after_that() {
-        let terms = terms("100/s burst 100");
-        let begins_at = grid(NOW, terms.ttl);
-        for (later, is_settled) in [(0.0, true), (1.0, true), (1.9, true), (2.0, false), (5.0, false)] {
-            let mut kept = None;
-            let lease = ask(&mut kept, &terms, &want(40.0), begins_at);
-            assert_eq!(lease.valid_for, 2.0 * terms.ttl);
-            let now = begins_at + later * terms.ttl;
-            let _ = ask(&mut kept, &terms, &settle(lease.epoch, 0.0, 40.0), now);
-            let outstanding = kept.map_or(0.0, |kept| kept.current + kept.previous);
-            assert_eq!(outstanding, 0.0, "{later} epochs later");
-            let reply = ask(&mut kept, &terms, &Ask::default(), now);
-            // Ended two epochs after its grant, and has come back since.
-            let came_back = (later - 2.0) * terms.ttl / terms.interval;
-            let expected = if is_settled {
-                100.0
-            } else {
-                (60.0 + came_back).min(100.0)
-            };
-            assert!(
-                (reply.available - expected).abs() < 0.001,
-                "{later}: {}",
-                reply.available
-            );
-        }
-    }
-
-    #[test]
-    fn nobody_settles_more_than_is_outstanding() {
-        let terms = terms("100/s burst 100");
-        let mut kept = None;
-        let lease = ask(&mut kept, &terms, &want(10.0), NOW);
-        let _ = ask(&mut kept, &terms, &take(50.0), NOW);
-        let reply = ask(&mut kept, &terms, &settle(lease.epoch, 0.0, 1_000.0), NOW);
-        assert_eq!(reply.available, 50.0);
-        let reply = ask(&mut kept, &terms, &settle(lease.epoch, 1_000.0, 1_000.0), NOW);
-        assert_eq!(reply.available, 50.0);
-    }
-
-    #[test]
-    fn what_nodes_remember_is_merged_and_what_they_hold_is_outstanding() {
-        let terms = terms("100/s burst 100");
-        let mut kept = None;
-        let heal = |seen: f64, held: f64| Ask {
-            heal: Some(Heal {
-                seen,
-                seen_epoch: 0.0,
-                held,
-            }),
-            ..Ask::default()
-        };
-        let reply = ask(&mut kept, &terms, &heal(NOW + 40.0 * terms.interval, 10.0), NOW);
-        assert_eq!(reply.available, 60.0);
-        let reply = ask(&mut kept, &terms, &heal(NOW + 70.0 * terms.interval, 20.0), NOW);
-        assert_eq!(reply.available, 30.0);
-        let reply = ask(&mut kept, &terms, &heal(NOW + 20.0 * terms.interval, 20.0), NOW);
-        assert_eq!(reply.available, 30.0, "others know better");
-        assert_eq!(kept.map(|kept| kept.current), Some(50.0));
-        // What no node can have seen is cut, and what they hold is never more than there is.
-        let reply = ask(&mut kept, &terms, &heal(1e300, 1e300), NOW);
-        assert_eq!(reply.available, -100.0);
-        assert_eq!(kept.map(|kept| kept.current), Some(100.0));
-    }
-
-    #[test]
-    fn a_node_s_share_is_its_part_of_what_all_ask_for() {
-        let terms = terms("100/s burst 100");
-        let mut kept = None;
-        let asks = |own: f64| Ask {
-            own,
-            demand: own,
-            ..Ask::default()
-        };
-        let _ = ask(&mut kept, &terms, &asks(75.0), NOW);
-        let reply = ask(&mut kept, &terms, &asks(25.0), NOW);
-        assert!((reply.share - 0.243).abs() < 1e-9);
-        assert_eq!(reply.rate * terms.theta, 100.0);
-        // One that asks for next to nothing still has a part.
-        assert!(ask(&mut kept, &terms, &asks(0.0), NOW).share > 0.0);
-        assert_eq!(ask(&mut None, &terms, &asks(0.0), NOW).share, 1.0);
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_thrown_away_and_locks_no_key() {
-        let terms = terms("100/s burst 100");
-        let mut sane = None;
-        let _ = ask(&mut sane, &terms, &want(10.0), NOW);
-        let sane = sane.expect("it was kept");
-        let fields: [fn(&mut Kept, f64); 6] = [
-            |kept, value| kept.tat = value,
-            |kept, value| kept.demand = value,
-            |kept, value| kept.demand_at = value,
-            |kept, value| kept.current = value,
-            |kept, value| kept.previous = value,
-            |kept, value| kept.epoch_ends_at = value,
-        ];
-        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300, f64::MAX, 1e16] {
-            for (index, spoil) in fields.iter().enumerate() {
-                let mut damaged = sane;
-                spoil(&mut damaged, value);
-                let mut kept = Some(damaged);
-                let _ = ask(&mut kept, &terms, &want(10.0), NOW);
-                let _ = ask(&mut kept, &terms, &take(1.0), NOW + terms.ttl);
-                // Two epochs for what may be outstanding, and all that nodes may owe.
-                let recovers_after = 2.0 * terms.ttl + (terms.burst + terms.overdraft) * terms.interval;
-                let reply = ask(&mut kept, &terms, &take(1.0), NOW + terms.ttl + recovers_after);
-                assert_eq!(reply.taken, 1.0, "field {index} was {value}");
-                let demand = kept.map_or(f64::NAN, |kept| kept.demand);
-                assert!(demand <= DEMAND_MAX, "field {index} was {value}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_clock_that_goes_back_costs_a_burst_at_most() {
-        let terms = terms("100/s burst 100");
-        for back in [0.1, 1.0, 10.0, 3_600.0, 86_400.0 * 365.0] {
-            let mut kept = None;
-            let _ = ask(
-                &mut kept,
-                &terms,
-                &Ask {
-                    want: 50.0,
-                    ..take(50.0)
-                },
-                NOW,
-            );
-            let now = NOW - back * SECOND;
-            let reply = ask(&mut kept, &terms, &take(1.0), now);
-            assert!(
-                reply.ready_after <= 2.0 * terms.whole() + terms.interval,
-                "{back}: {reply:?}"
-            );
-            // Two epochs for what is outstanding, by numbers that nobody knows any more.
-            let later = now + 2.0 * terms.ttl + 2.0 * terms.whole();
-            assert_eq!(ask(&mut kept, &terms, &take(1.0), later).taken, 1.0, "{back}");
-        }
-    }
-
-    #[test]
-    fn terms_travel_with_each_ask_so_a_limit_changes_with_the_next() {
-        let (large, small) = (terms("1000/s burst 1000"), terms("100/s burst 100"));
-        let mut kept = None;
-        let lease = ask(
-            &mut kept,
-            &large,
-            &Ask {
-                want: 500.0,
-                ..take(100.0)
-            },
-            NOW,
-        );
-        assert_eq!(lease.granted, 450.0);
-        let reply = ask(&mut kept, &small, &take(1.0), NOW);
-        assert!(reply.taken == 0.0 && reply.available <= 0.0);
-        // What is out on leases of the old limit drains within two epochs of it.
-        let reply = ask(
-            &mut kept,
-            &small,
-            &take(1.0),
-            NOW + 2.0 * large.ttl + small.whole() + small.interval,
-        );
-        assert_eq!(reply.taken, 1.0);
-    }
-}
+mod tests;

@@ -75,6 +75,22 @@ impl Outage {
         self.level_at = view.at.time;
     }
 
+    /// Whether it has gone on since `at`.
+    pub(super) fn knows(&self, at: f64) -> bool {
+        self.since <= at
+    }
+
+    /// This node's part of what comes back in a span of microseconds.
+    pub(super) fn refilled(&self, view: &View<'_>, span: f64) -> f64 {
+        self.share * view.plan.terms.rate() * span
+    }
+
+    /// All of the share is there again.
+    pub(super) fn fill(&mut self, view: &View<'_>) {
+        self.level = self.level(view).max(self.most(view));
+        self.level_at = view.at.time;
+    }
+
     /// Whether nothing is owed, and the share is as full as one that begins.
     pub(super) fn is_whole(&self, view: &View<'_>) -> bool {
         self.would_be(view) >= view.plan.terms.burst && self.residual(view) <= 0.0

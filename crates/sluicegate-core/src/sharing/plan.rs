@@ -85,6 +85,13 @@ pub const OMEGA: f64 = 0.1;
 /// Most nodes that each may owe one unit of a small limit: as many as may hold permits of one key.
 const NODES_MAX: f64 = 2_000.0;
 
+/// Bursts that a key may owe whose requests tell afterwards what they cost: more than any answer is worth, and what goes beyond is
+/// forgiven.
+const SETTLED_BURSTS: f64 = 1_000.0;
+
+/// The longest that a debt lasts, in microseconds: three years.
+const DEBT_MAX_US: f64 = 1e14;
+
 /// The part of the refill rate that all nodes together may let through without ever reporting it.
 pub const SIGMA: f64 = 0.05;
 
@@ -123,6 +130,11 @@ impl Plan {
     /// trust is owed for as long as it takes to come back, when the nodes that it passed may long be gone. So this does not go
     /// by how many live: in a fleet that shrinks, an honest debt would be taken for damage, and forgotten.
     fn overdraft(&self) -> f64 {
+        if self.terms.holds {
+            // What requests turn out to have cost, whatever they said before.
+            let most = DEBT_MAX_US / self.terms.interval - self.terms.burst;
+            return (SETTLED_BURSTS * self.terms.burst).min(most).max(self.terms.burst);
+        }
         let on_trust = OMEGA * self.terms.burst;
         let on_trust = match self.sharing {
             Sharing::Hybrid => on_trust.max(NODES_MAX),

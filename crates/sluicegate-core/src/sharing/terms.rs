@@ -1,5 +1,7 @@
 //! A limit in the numbers that travel to the store with every exchange.
 
+use core::time::Duration;
+
 use crate::Limit;
 
 /// What the store counts time from, 2024-01-01T00:00:00Z, in microseconds of the Unix time: so that a microsecond of today
@@ -34,6 +36,10 @@ pub struct Terms {
     /// Units that the debt may exceed the burst by, since nodes may let so many through before they report them. More
     /// than that in the store is damage, and is cut.
     pub overdraft: f64,
+    /// Whether requests put right what they took when they end, so that it is outstanding until then: see [`Ask::holds`](super::Ask::holds).
+    pub holds: bool,
+    /// For how long a bucket that is used up for good is locked, in microseconds; zero if it is not.
+    pub lock: f64,
 }
 
 /// The shortest and the longest lease epoch: below a quarter of a second renewals would cost more than leases save; above ten
@@ -43,6 +49,9 @@ const TTL_US: (f64, f64) = (250_000.0, 10_000_000.0);
 /// The shortest and the longest time over which demand is averaged: half a second sees a burst in time, ten seconds smooth out
 /// a limit that refills in minutes.
 const THETA_US: (f64, f64) = (500_000.0, 10_000_000.0);
+
+/// The longest lock, in microseconds: ten years, as far as any limit reaches.
+const LOCK_MAX_US: f64 = 10.0 * 365.25 * 86_400.0 * 1e6;
 
 impl Terms {
     /// Highest rate of a limit that nodes share, in units a second. Above it, rounding would reach a hundredth of a unit
@@ -70,7 +79,25 @@ impl Terms {
             ttl,
             theta: (burst * interval).clamp(THETA_US.0, THETA_US.1),
             overdraft,
+            holds: false,
+            lock: 0.0,
         }
+    }
+
+    /// The same of requests that put right what they took, when they end.
+    #[must_use]
+    pub const fn held(self) -> Self {
+        Self { holds: true, ..self }
+    }
+
+    /// The same of a bucket that locks for so long who uses it up; of a window, nothing else.
+    #[must_use]
+    pub fn locking(self, lock: Duration) -> Self {
+        let lock = match self.kind {
+            Kind::Bucket => (lock.as_secs_f64() * 1e6).min(LOCK_MAX_US),
+            Kind::SlidingWindow | Kind::FixedWindow => 0.0,
+        };
+        Self { lock, ..self }
     }
 
     /// Units that come back in a microsecond.

@@ -51,7 +51,12 @@ pub fn exchange(kept: Option<Kept>, terms: &Terms, ask: &Ask, now: f64) -> (Kept
         key.settle(settled);
     }
     // A request that did not pass leaves the window, as in a window of one node.
-    key.current = (key.current - ask.refund).max(0.0) + ask.pay;
+    key.current = (key.current - ask.refund).max(0.0);
+    if ask.clear {
+        key.current = 0.0;
+        key.previous = 0.0;
+    }
+    key.current += ask.pay;
 
     key.demand = fade(key.demand, key.demand_at, now, terms.theta) + ask.demand;
     key.demand = key.demand.min(DEMAND_MAX);
@@ -74,12 +79,14 @@ impl Kept {
             taken: outcome.taken,
             granted: outcome.granted,
             epoch: self.window,
+            previous_epoch: self.window - 1.0,
             valid_for: self.begins_at(terms) + terms.ttl - now,
             available,
             ready_after: self.ready_after(terms, self.elapsed(terms, now), available),
             rate: self.demand / terms.theta,
             share: share(ask.own, self.demand),
             seen: self.current,
+            locked_until: 0.0,
             damaged: outcome.damaged,
         }
     }
@@ -177,8 +184,8 @@ mod tests {
     fn returns(epoch: f64, returned: f64) -> Ask {
         let settled = Settled {
             epoch,
-            spent: 0.0,
             returned,
+            ..Settled::default()
         };
         Ask {
             settled: [settled, Settled::default()],

@@ -2,6 +2,8 @@
 
 #![expect(clippy::cast_precision_loss, reason = "small limits")]
 
+mod reservations;
+
 use proptest::prelude::*;
 use sluicegate_core::Limit;
 use sluicegate_core::sharing::exchange::{self, Kept};
@@ -57,12 +59,15 @@ fn step() -> impl Strategy<Value = Step> {
             epoch: 0.0,
             spent,
             returned,
+            reserved: (spent * 3.0).min(returned),
         };
         Step {
             passes,
             ask: Ask {
                 pay: pay.min(1e6),
                 take: take.floor(),
+                holds: limit % 2 == 0,
+                clear: limit == 7,
                 want,
                 refund,
                 settled: [settled, Settled::default()],
@@ -112,7 +117,7 @@ proptest! {
                 heal.seen = (heal.seen + now).max(0.0);
                 heal.seen_epoch = 0.0;
             }
-            let before = kept.map_or(0.0, |kept| kept.current + kept.previous);
+            let before = kept.map_or(0.0, |kept| kept.current + kept.previous) + if step.ask.holds { step.ask.take } else { 0.0 };
             let (next, reply, matters_for) = exchange::bucket(kept, terms, &step.ask, now);
             assert_honest(&step.ask, &reply);
             let outstanding = next.current + next.previous;

@@ -62,18 +62,19 @@ struct Bytes<'b>(&'b [u8]);
 
 impl Bytes<'_> {
     fn answer(&mut self, item: &Item, now: f64) -> Option<Answer> {
-        let damaged = match self.byte()? {
-            0 => false,
-            1 => true,
-            _ => return None,
-        };
+        let flags = self.byte()?;
+        let (damaged, locked) = (flags & DAMAGED != 0, flags & LOCKED != 0);
         match &item.question {
-            Question::Units { terms, ask } => self.units(terms, ask, now, damaged),
-            Question::Permits(ask) => self.permits(ask, damaged),
+            _ if flags > DAMAGED | LOCKED => None,
+            Question::Units { terms, ask } if !locked || terms.kind == Kind::Bucket => {
+                self.units(terms, ask, now, (damaged, locked))
+            }
+            Question::Permits(ask) if !locked => self.permits(ask, damaged),
+            _ => None,
         }
     }
 
-    fn units(&mut self, terms: &Terms, ask: &Ask, now: f64, damaged: bool) -> Option<Answer> {
+    fn units(&mut self, terms: &Terms, ask: &Ask, now: f64, (damaged, locked): (bool, bool)) -> Option<Answer> {
         let outcome = Outcome {
             taken: self.number()?,
             granted: self.number()?,
@@ -92,6 +93,7 @@ impl Bytes<'_> {
                 current: self.number()?,
                 previous: self.number()?,
                 epoch_ends_at: self.number()?,
+                locked_until: if locked { self.number()? } else { 0.0 },
             }
             .reply(terms, ask, now, &outcome),
             Kind::SlidingWindow | Kind::FixedWindow => windows::Kept {
@@ -133,6 +135,10 @@ impl Bytes<'_> {
         Some(*first)
     }
 }
+
+// The flags of a key's answer.
+const DAMAGED: u8 = 1;
+const LOCKED: u8 = 2;
 
 // The first byte of an answer, as the script's head lists them.
 const DONE: u8 = 0;

@@ -10,16 +10,17 @@
 --          clock (0: none), and whether to prolong the generation's life (0: no).
 -- ARGV[2]  the records: a byte of flags, then
 --          of a bucket or a window (flags + 0, 1 sliding, 2 fixed):
---            [interval, burst, ttl, theta, overdraft] unless flags + 4, "as in the record before"
+--            a second byte if flags + 64: + 1 if what is taken stays outstanding, + 2 to clear the key, + 4 for a lock
+--            [interval, burst, ttl, theta, overdraft, and of a lock lock] unless flags + 4, "as in the record before"
 --            pay, take, want, refund, demand, own, chance
---            [epoch, spent, returned] if flags + 8, and again if flags + 16
+--            [epoch, spent, returned, and where what is taken stays outstanding reserved] if flags + 8, and again if flags + 16
 --            [seen, seen_epoch, held] if flags + 32
 --          of permits (flags + 3; + 4 while learning):
 --            node, in_use, target, limit, ttl
 --
 -- The answer, of more than 64 keys in two pieces: a byte, 0 done, 1 of another generation, 2 late; the lane's generation; this clock's time; and if it was done,
--- of each key a byte, 1 if what was kept made no sense, and
---   of a bucket:  taken, granted, and what is kept: tat, demand, demand_at, current, previous, epoch_ends_at
+-- of each key a byte, + 1 if what was kept made no sense, + 2 of a bucket that is locked, and
+--   of a bucket:  taken, granted, and what is kept: tat, demand, demand_at, current, previous, epoch_ends_at, and locked_until if it is
 --   of a window:  taken, granted, and what is kept: window, current, previous, demand, demand_at
 --   of permits:   granted, free
 
@@ -76,7 +77,7 @@ local lives, replies = {}, {}
 replies[3] = pack('<Bc8d', 0, generation, now)
 
 local at = 1
-local interval, burst, ttl, theta, overdraft, rate_of_limit
+local interval, burst, ttl, theta, overdraft, lock, rate_of_limit
 
 for i = 2, keys_count do
   local flags = byte(records, at)
@@ -159,8 +160,24 @@ for i = 2, keys_count do
     replies[2 * i] = pack('<Bdd', damaged, granted, free)
     replies[2 * i + 1] = ''
   else
+    local holds, clears = false, false
+    local has_lock = false
+    if flags >= 64 then
+      local more = byte(records, at)
+      if flags >= 128 or not more or more > 7 then return redis.error_reply('SGARG flags') end
+      at = at + 1
+      holds = more % 2 >= 1
+      clears = more % 4 >= 2
+      has_lock = more >= 4
+      if has_lock and flags % 8 > 0 then return redis.error_reply('SGARG flags') end
+    end
     if flags % 8 < 4 then
       interval, burst, ttl, theta, overdraft, at = unpack_from('<ddddd', records, at)
+      lock = 0
+      if has_lock then
+        lock, at = unpack_from('<d', records, at)
+        if not (lock > 0 and lock < MOST) then return redis.error_reply('SGARG lock') end
+      end
       if not (interval > 0 and burst > 0 and ttl > 0 and theta > 0 and overdraft >= 0)
         or not (interval + burst + ttl + theta + overdraft < MOST and (burst + overdraft) * interval < MOST)
       then
@@ -183,57 +200,77 @@ for i = 2, keys_count do
     then
       return redis.error_reply('SGARG ask')
     end
+    local reserved_a, reserved_b = 0, 0
     if flags >= 8 then
       if epoch_a then
-        if not (epoch_a > 0 and spent_a >= 0 and returned_a >= 0 and epoch_a < huge and spent_a + returned_a < MOST) then
+        if holds then reserved_a, at = unpack_from('<d', records, at) end
+        if not (epoch_a > 0 and spent_a >= 0 and returned_a >= 0 and reserved_a >= 0 and epoch_a < huge)
+          or not (spent_a + returned_a + reserved_a < MOST)
+        then
           return redis.error_reply('SGARG settled')
         end
       end
       if flags % 32 >= 16 then
         epoch_b, spent_b, returned_b, at = unpack_from('<ddd', records, at)
-        if not (epoch_b > 0 and spent_b >= 0 and returned_b >= 0 and epoch_b < huge and spent_b + returned_b < MOST) then
+        if holds then reserved_b, at = unpack_from('<d', records, at) end
+        if not (epoch_b > 0 and spent_b >= 0 and returned_b >= 0 and reserved_b >= 0 and epoch_b < huge)
+          or not (spent_b + returned_b + reserved_b < MOST)
+        then
           return redis.error_reply('SGARG settled')
         end
       end
     end
-    if flags >= 32 then
+    if flags % 64 >= 32 then
       seen, seen_epoch, held, at = unpack_from('<ddd', records, at)
-      if flags >= 64 or not (seen >= 0 and seen_epoch >= 0 and held >= 0 and seen < huge and seen_epoch < huge and held < MOST) then
+      if not (seen >= 0 and seen_epoch >= 0 and held >= 0 and seen < huge and seen_epoch < huge and held < MOST) then
         return redis.error_reply('SGARG heal')
       end
     end
 
-    local tat, demand, demand_at, current, previous, ends_at
+    local tat, demand, demand_at, current, previous, ends_at, locked_until
+    local spent = 0
     local window, begins_at, elapsed, available
     if kind == 0 then
+      locked_until = 0
       if value and #value == 48 then
         tat, demand, demand_at, current, previous, ends_at = unpack_from('<dddddd', value)
+      elseif value and #value == 56 then
+        tat, demand, demand_at, current, previous, ends_at, locked_until = unpack_from('<ddddddd', value)
       elseif value then
         damaged = 1
       end
       if not tat then
         tat, demand, demand_at, current, previous, ends_at = 0, 0, 0, 0, 0, 0
       elseif not (tat >= 0 and demand >= 0 and demand_at >= 0 and current >= 0 and previous >= 0 and ends_at >= 0
-        and tat < huge and demand <= DEMAND_MAX and demand_at < huge and current < huge and previous < huge and ends_at < huge)
+        and tat < huge and demand <= DEMAND_MAX and demand_at < huge and current < huge and previous < huge and ends_at < huge
+        and locked_until >= 0 and locked_until < huge)
       then
-        damaged, tat, demand, demand_at, current, previous, ends_at = 1, 0, 0, 0, 0, 0, 0
+        damaged, tat, demand, demand_at, current, previous, ends_at, locked_until = 1, 0, 0, 0, 0, 0, 0, 0
+      end
+
+      -- A lock that is over leaves the key as never seen at its end.
+      if locked_until > 0 and now >= locked_until then
+        tat = locked_until
+        locked_until = 0
       end
 
       -- The epoch that `now` lies in; what nobody reported of a dead one counts as spent when it died.
       if ends_at > now + ttl then ends_at = (now / ttl - now / ttl % 1 + 1) * ttl end
       if now >= ends_at then
-        local spent = current + previous
-        if spent > burst then spent = burst end
-        local floor_then = ends_at + spent * interval
+        spent = previous
+        local dead = current + previous
+        if dead > burst then dead = burst end
+        local floor_then = ends_at + dead * interval
         if floor_then > tat then tat = floor_then end
         if now < ends_at + ttl then
           previous = current
           ends_at = ends_at + ttl
         else
-          spent = current
-          if spent > burst then spent = burst end
-          floor_then = ends_at + ttl + spent * interval
+          dead = current
+          if dead > burst then dead = burst end
+          floor_then = ends_at + ttl + dead * interval
           if floor_then > tat then tat = floor_then end
+          spent = spent + current
           previous = 0
           ends_at = (now / ttl - now / ttl % 1 + 1) * ttl
         end
@@ -242,6 +279,11 @@ for i = 2, keys_count do
       local latest = now + (burst + overdraft) * interval
       if tat > latest then
         tat = now + burst * interval
+        damaged = 1
+      end
+      if lock <= 0 then locked_until = 0 end
+      if locked_until > now + lock then
+        locked_until = now + lock
         damaged = 1
       end
       -- What is outstanding blocks refill, before any report is settled.
@@ -256,18 +298,33 @@ for i = 2, keys_count do
         if current > most then most = current end
         current = current + held
         if current > most then current = most end
+        if lock > 0 and seen_epoch > now then
+          local until_then = now + lock
+          if seen_epoch < until_then then until_then = seen_epoch end
+          if until_then > locked_until then locked_until = until_then end
+        end
       end
+      -- What is reserved moves to the present epoch.
       if epoch_a then
         if epoch_a == ends_at then
           if returned_a > current then returned_a = current end
           current = current - spent_a - returned_a
           if current < 0 then current = 0 end
           tat = tat - returned_a * interval
+          spent = spent + spent_a
         elseif epoch_a == ends_at - ttl then
-          if returned_a > previous then returned_a = previous end
-          previous = previous - spent_a - returned_a
-          if previous < 0 then previous = 0 end
+          if returned_a > previous + current then returned_a = previous + current end
+          previous = previous - (spent_a + returned_a)
+          if previous < 0 then
+            current = current + previous
+            if current < 0 then current = 0 end
+            previous = 0
+          end
           tat = tat - returned_a * interval
+          if reserved_a > previous then reserved_a = previous end
+          previous = previous - reserved_a
+          current = current + reserved_a
+          spent = spent + spent_a
         end
       end
       if epoch_b then
@@ -276,20 +333,33 @@ for i = 2, keys_count do
           current = current - spent_b - returned_b
           if current < 0 then current = 0 end
           tat = tat - returned_b * interval
+          spent = spent + spent_b
         elseif epoch_b == ends_at - ttl then
-          if returned_b > previous then returned_b = previous end
-          previous = previous - spent_b - returned_b
-          if previous < 0 then previous = 0 end
+          if returned_b > previous + current then returned_b = previous + current end
+          previous = previous - (spent_b + returned_b)
+          if previous < 0 then
+            current = current + previous
+            if current < 0 then current = 0 end
+            previous = 0
+          end
           tat = tat - returned_b * interval
+          if reserved_b > previous then reserved_b = previous end
+          previous = previous - reserved_b
+          current = current + reserved_b
+          spent = spent + spent_b
         end
       end
       tat = tat - refund * interval
+      if clears then tat = 0 end
       blocked = current + previous
       if blocked > burst then blocked = burst end
       blocked = now + blocked * interval
       if blocked > tat then tat = blocked end
       tat = tat + pay * interval
+      if tat > latest then tat = latest end
+      spent = spent + pay
       available = burst - (tat - now) / interval
+      if locked_until > 0 and available > 0 then available = 0 end
     else
       window = (now + UNIX_US) / ttl
       window = window - window % 1
@@ -349,6 +419,7 @@ for i = 2, keys_count do
       end
       current = current - refund
       if current < 0 then current = 0 end
+      if clears then current, previous = 0, 0 end
       current = current + pay
       if kind == 1 then
         available = burst - current - previous * (1 - elapsed)
@@ -402,8 +473,24 @@ for i = 2, keys_count do
     if kind == 0 then
       tat = tat + (taken + granted) * interval
       current = current + granted
-      value = pack('<dddddd', tat, demand, now, current, previous, ends_at)
-      life = tat - now
+      if holds then
+        current = current + taken
+      else
+        spent = spent + taken
+      end
+      -- What is spent for good and leaves no room for one more unit, whatever may come back, locks the key.
+      if spent > 0 and lock > 0 and locked_until <= 0 and (tat - now) / interval - current - previous > burst - 1 then
+        locked_until = now + lock
+      end
+      if locked_until > 0 then
+        value = pack('<ddddddd', tat, demand, now, current, previous, ends_at, locked_until)
+        damaged = damaged + 2
+      else
+        value = pack('<dddddd', tat, demand, now, current, previous, ends_at)
+      end
+      life = tat
+      if locked_until > life then life = locked_until end
+      life = life - now
       if life < 0 then life = 0 end
       life = life + 2 * ttl + EXTRA_US
     else

@@ -60,7 +60,7 @@ pub enum Unfit {
 }
 
 /// The records of `items`, as the script reads them: 65 bytes for an item that reports nothing and shares its terms with the
-/// one before, at most 177.
+/// one before, at most 202.
 ///
 /// # Errors
 ///
@@ -97,29 +97,50 @@ fn units(bytes: &mut Vec<u8>, terms: &Terms, ask: &Ask, before: Option<&Terms>) 
         Kind::SlidingWindow => 1,
         Kind::FixedWindow => 2,
     };
+    let has_lock = !as_before && terms.lock > 0.0;
+    let more = if ask.holds { HOLDS } else { 0 } | if ask.clear { CLEAR } else { 0 } | if has_lock { LOCK } else { 0 };
     let flags = kind
         | if as_before { AS_BEFORE } else { 0 }
         | if first.is_some() { FIRST } else { 0 }
         | if second.is_some() { SECOND } else { 0 }
-        | if ask.heal.is_some() { HEAL } else { 0 };
+        | if ask.heal.is_some() { HEAL } else { 0 }
+        | if more > 0 { MORE } else { 0 };
     bytes.push(flags);
+    if more > 0 {
+        bytes.push(more);
+    }
     if !as_before {
-        write(bytes, &numbers);
+        write(bytes, &numbers[..if has_lock { 6 } else { 5 }]);
     }
     write(
         bytes,
         &[ask.pay, ask.take, ask.want, ask.refund, ask.demand, ask.own, ask.chance],
     );
-    for Settled { epoch, spent, returned } in [first, second].into_iter().flatten() {
-        write(bytes, &[epoch, spent, returned]);
+    for settled in [first, second].into_iter().flatten() {
+        let Settled {
+            epoch,
+            spent,
+            returned,
+            reserved,
+        } = settled;
+        let numbers = [epoch, spent, returned, reserved];
+        write(bytes, &numbers[..if ask.holds { 4 } else { 3 }]);
     }
     if let Some(heal) = &ask.heal {
         write(bytes, &[heal.seen, heal.seen_epoch, heal.held]);
     }
 }
 
-fn numbers_of(terms: &Terms) -> [f64; 5] {
-    [terms.interval, terms.burst, terms.ttl, terms.theta, terms.overdraft]
+/// The last of them is only written if it is not zero.
+fn numbers_of(terms: &Terms) -> [f64; 6] {
+    [
+        terms.interval,
+        terms.burst,
+        terms.ttl,
+        terms.theta,
+        terms.overdraft,
+        terms.lock,
+    ]
 }
 
 fn permits(bytes: &mut Vec<u8>, ask: &permits::Ask) {
@@ -143,6 +164,12 @@ const LEARNING: u8 = 4;
 const FIRST: u8 = 8;
 const SECOND: u8 = 16;
 const HEAL: u8 = 32;
+const MORE: u8 = 64;
+
+// Those of its second byte.
+const HOLDS: u8 = 1;
+const CLEAR: u8 = 2;
+const LOCK: u8 = 4;
 
 #[cfg(test)]
 mod tests {

@@ -24,7 +24,7 @@ impl Draw {
 
     /// What nobody of ours would write: mostly of a right length, with numbers that cannot be.
     pub(crate) fn nonsense(&mut self, now: f64) -> Vec<u8> {
-        let count = [5, 6, 3, 9, 12][self.below(5)];
+        let count = [5, 6, 7, 3, 9, 12][self.below(6)];
         let odd = [
             f64::NAN,
             f64::INFINITY,

@@ -35,6 +35,9 @@ fn script_and_model_agree_on_a_hundred_thousand_inputs_of_every_kind() -> Result
         damaged,
         healed,
         settled,
+        moved,
+        cleared,
+        locked,
     } = world.tally;
     assert!(inputs >= 100_000, "{inputs}");
     // A search that never reached what it is for would prove nothing.
@@ -44,6 +47,9 @@ fn script_and_model_agree_on_a_hundred_thousand_inputs_of_every_kind() -> Result
         ("damage", damaged),
         ("healing", healed),
         ("settling", settled),
+        ("moving", moved),
+        ("clearing", cleared),
+        ("locks", locked),
     ] {
         assert!(count >= 1_000, "only {count} of {what} among {inputs}");
     }
@@ -68,6 +74,9 @@ struct Tally {
     damaged: usize,
     healed: usize,
     settled: usize,
+    moved: usize,
+    cleared: usize,
+    locked: usize,
 }
 
 impl World {

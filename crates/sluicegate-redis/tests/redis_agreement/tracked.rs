@@ -1,6 +1,7 @@
 //! One key, as its nodes, the model and the store know it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use sluicegate_core::sharing::{Ask, Heal, Kind, Reply, Settled, Terms, exchange, permits, windows};
 use sluicegate_state::store::{Answer, Item, Question, StoreKey};
@@ -40,9 +41,14 @@ impl Tracked {
         ];
         let limit = LIMITS[draw.below(LIMITS.len())].parse().expect("a limit");
         let overdraft = [0.0, 1.0, 20.0][draw.below(3)];
-        let units = |kind| Question::Units {
-            terms: Terms::new(kind, &limit, overdraft),
-            ask: Ask::default(),
+        let lock = Duration::from_millis([0, 300, 5_000, 3_600_000][draw.below(4)]);
+        let holds = draw.below(2) == 0;
+        let units = |kind| {
+            let terms = Terms::new(kind, &limit, overdraft).locking(lock);
+            Question::Units {
+                terms: if holds { terms.held() } else { terms },
+                ask: Ask::default(),
+            }
         };
         let (question, kept) = match number % 8 {
             0..4 => (units(Kind::Bucket), Kept::Bucket(None)),
@@ -71,13 +77,14 @@ impl Tracked {
         let words = |count: usize| (bytes.len() == count * 8).then_some(&numbers[..]);
         self.is_foreign = match &mut self.kept {
             Kept::Bucket(kept) => {
-                *kept = words(6).map(|numbers| exchange::Kept {
+                *kept = words(6).or_else(|| words(7)).map(|numbers| exchange::Kept {
                     tat: numbers[0],
                     demand: numbers[1],
                     demand_at: numbers[2],
                     current: numbers[3],
                     previous: numbers[4],
                     epoch_ends_at: numbers[5],
+                    locked_until: numbers.get(6).copied().unwrap_or_default(),
                 });
                 kept.is_none()
             }
@@ -131,6 +138,8 @@ impl Tracked {
                     demand: some(2, scale).floor(),
                     own: some(2, scale),
                     chance: some(1, 1.0),
+                    holds: terms.holds,
+                    clear: draw.below(20) == 0,
                     ..Ask::default()
                 };
                 let mut epochs: Vec<u64> = self.held.keys().copied().collect();
@@ -142,17 +151,24 @@ impl Tracked {
                     let bits = epochs[draw.below(epochs.len())];
                     let held = self.held.get(&bits).copied().unwrap_or_default();
                     let spent = draw.up_to(held).floor();
+                    let returned = draw.up_to(held - spent).floor();
+                    let left = held - spent - returned;
                     *settled = Settled {
                         epoch: f64::from_bits(bits),
                         spent,
-                        returned: draw.up_to(held - spent).floor(),
+                        returned,
+                        reserved: if ask.holds { draw.up_to(left).floor() } else { 0.0 },
                     };
-                    self.held.insert(bits, held - settled.spent - settled.returned);
+                    self.held.insert(bits, left);
                 }
                 if draw.below(6) == 0 {
                     ask.heal = Some(Heal {
                         seen: self.last.map_or(now, |last| last.seen) + draw.up_to(2.0).floor(),
-                        seen_epoch: self.last.map_or(0.0, |last| last.epoch),
+                        seen_epoch: self.last.map_or(0.0, |last| match terms.kind {
+                            Kind::Bucket if draw.below(2) == 0 => now + draw.up_to(1e7),
+                            Kind::Bucket => last.locked_until,
+                            _ => last.epoch,
+                        }),
                         held: draw.up_to(scale / 4.0).floor(),
                     });
                 }
@@ -199,7 +215,19 @@ impl Tracked {
                 tally.taken += usize::from(said.taken > 0.0);
                 tally.healed += usize::from(ask.heal.is_some());
                 tally.settled += usize::from(ask.settled.iter().any(|settled| settled.epoch > 0.0));
-                *self.held.entry(said.epoch.to_bits()).or_default() += said.granted;
+                tally.cleared += usize::from(ask.clear);
+                tally.locked += usize::from(said.locked_until > 0.0);
+                let reserved = |settled: &&Settled| settled.reserved > 0.0;
+                for settled in ask.settled.iter().filter(reserved) {
+                    if settled.epoch.to_bits() != said.epoch.to_bits() {
+                        tally.moved += usize::from(settled.epoch.to_bits() == said.previous_epoch.to_bits());
+                        let former = self.held.entry(settled.epoch.to_bits()).or_default();
+                        *former = (*former - settled.reserved).max(0.0);
+                        *self.held.entry(said.epoch.to_bits()).or_default() += settled.reserved;
+                    }
+                }
+                let taken = if ask.holds { said.taken } else { 0.0 };
+                *self.held.entry(said.epoch.to_bits()).or_default() += said.granted + taken;
                 self.last = Some(*said);
                 if is_same(&model, said, terms) {
                     Ok(())
@@ -232,14 +260,16 @@ impl Kept {
     pub(crate) fn numbers(&self) -> Vec<f64> {
         match self {
             Self::Bucket(kept) => kept.map_or_else(Vec::new, |kept| {
-                vec![
+                [
                     kept.tat,
                     kept.demand,
                     kept.demand_at,
                     kept.current,
                     kept.previous,
                     kept.epoch_ends_at,
-                ]
+                    kept.locked_until,
+                ][..if kept.locked_until > 0.0 { 7 } else { 6 }]
+                    .to_vec()
             }),
             Self::Window(kept) => kept.map_or_else(Vec::new, |kept| {
                 vec![kept.window, kept.current, kept.previous, kept.demand, kept.demand_at]
@@ -274,6 +304,8 @@ fn is_same(model: &Reply, said: &Reply, terms: &Terms) -> bool {
         )
         && near(model.share, said.share, 1.0)
         && near(model.seen, said.seen, span.min(1.0))
+        && near(model.locked_until, said.locked_until, 1.0)
+        && near(model.previous_epoch, said.previous_epoch, 1.0)
         && model.damaged == said.damaged
 }
 

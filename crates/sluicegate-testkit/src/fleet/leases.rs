@@ -500,6 +500,7 @@ impl Scheme for Leases {
         let rules = Rules {
             outstanding_blocks_refill: self.ablation != Some(Ablation::Outstanding),
             floors_before_settling: self.ablation != Some(Ablation::FloorFirst),
+            ..Rules::ALL
         };
         for item in &mut batch.items {
             item.reply = self.store.exchange(rules, item.key, &item.terms, &item.ask, store_time);

@@ -61,7 +61,7 @@ impl Desk {
         let settled = Settled {
             epoch,
             spent,
-            returned: 0.0,
+            ..Settled::default()
         };
         self.ask(Ask {
             settled: [settled, Settled::default()],

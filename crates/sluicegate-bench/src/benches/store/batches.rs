@@ -99,7 +99,7 @@ fn learn(items: &mut [Item], said: Result<Exchanged, StoreError>) -> Result<(), 
             ask.settled[0] = Settled {
                 epoch: reply.epoch,
                 spent: reply.granted,
-                returned: 0.0,
+                ..Settled::default()
             };
         }
     }

@@ -33,7 +33,7 @@ impl Lease {
             Urgency::Waiters
         } else if is_needed && self.held(now) < 1.0 && (self.refused > 0.0 || self.need(view) > 0.0) {
             Urgency::Exhausted
-        } else if is_needed && self.held(now) < self.low_water(view) {
+        } else if (is_needed && self.held(now) < self.low_water(view)) || self.move_by(view) <= now {
             Urgency::Low
         } else if self.unpaid > 0.0 {
             Urgency::Unpaid
@@ -56,9 +56,12 @@ impl Lease {
             own: self.demand_at(view),
             demand: self.demand_since,
             take: self.waiting,
+            holds: view.plan.terms.holds,
             refund: self.refund(view),
+            clear: core::mem::take(&mut self.clears),
             ..Ask::default()
         };
+        self.forfeit_dead(now);
         self.unpaid = self.unpaid(view);
         self.unpaid_at = now;
         ask.pay = self.unpaid + self.outage.as_mut().map_or(0.0, |outage| outage.tell(view));
@@ -66,7 +69,8 @@ impl Lease {
         let is_idle = now - self.demand_at > IDLE_PERIODS * self.period(view);
         let need = self.need(view);
         if ask.heal.is_none() {
-            ask.settled = self.settle(now, need, is_idle);
+            // An exact limit holds nothing but for requests.
+            ask.settled = self.report(now, need, is_idle || view.mode == Mode::Exact);
         } else {
             // Not among what the store is told to be held, so not to be settled with it later either.
             for held in &mut self.held {
@@ -81,7 +85,9 @@ impl Lease {
         // In hybrid mode a refusal goes by what is believed to be left, and only a reply can correct that.
         let is_curious = self.refused > 0.0 && view.mode == Mode::Hybrid;
         let settles = ask.settled.iter().any(|settled| settled.spent + settled.returned > 0.0);
-        let says_nothing = !settles && ask.pay + ask.take + ask.want + ask.refund <= 0.0 && ask.heal.is_none();
+        let moves = self.move_by(view) <= now;
+        let says_nothing =
+            !settles && !moves && !ask.clear && ask.pay + ask.take + ask.want + ask.refund <= 0.0 && ask.heal.is_none();
         self.refused = 0.0;
         self.fetches = 0.0;
         if says_nothing && self.outage.is_none() && !is_curious {
@@ -89,6 +95,7 @@ impl Lease {
                 // Too much for now, but not yet idle: looked at again when it may be.
                 self.due_by(now + self.period(view));
             }
+            self.due_by(self.move_by(view));
             return None;
         }
         self.paying = self.unpaid;
@@ -97,6 +104,7 @@ impl Lease {
         self.waiting = 0.0;
         self.refund = 0.0;
         self.demand_since = 0.0;
+        self.requests_since = 0.0;
         self.synced_at = now;
         self.asked_generation = view.at.generation;
         self.asks = self.asks.wrapping_add(1);
@@ -110,7 +118,7 @@ impl Lease {
         Some(Heal {
             seen: known.seen,
             seen_epoch: known.seen_epoch,
-            held: self.held(view.at.time),
+            held: self.held(view.at.time) + self.reserved(view.at.time),
         })
     }
 
@@ -118,11 +126,11 @@ impl Lease {
     ///
     /// Not to a store that has lost its data: it counts as outstanding what this node is telling that it holds, so that to settle more
     /// would free units that are held. An epoch of the new data may have the number of an old one.
-    fn settle(&mut self, now: f64, need: f64, is_idle: bool) -> [Settled; 2] {
+    fn report(&mut self, now: f64, need: f64, is_idle: bool) -> [Settled; 2] {
         let held = self.held(now);
         let mut back = if is_idle {
             held
-        } else if held > 1.5 * need + 1.0 {
+        } else if held > surplus_from(need) {
             floor(held - need).max(0.0)
         } else {
             0.0
@@ -134,7 +142,8 @@ impl Lease {
             Settled {
                 epoch: held.epoch,
                 spent: core::mem::take(&mut held.spent),
-                returned,
+                returned: returned + core::mem::take(&mut held.back),
+                reserved: held.reserved,
             }
         })
     }
@@ -148,6 +157,11 @@ impl Lease {
             0.0
         }
     }
+}
+
+/// What is held beyond so much is more than the `need`, and goes back.
+pub(super) fn surplus_from(need: f64) -> f64 {
+    1.5 * need + 1.0
 }
 
 /// While a key is idle for so many periods its lease goes back.

@@ -37,10 +37,16 @@ impl Lease {
         }
     }
 
-    /// What is asked for here, in units a microsecond; a burst of at least `seen` units since the last ask counts at once.
+    /// What is asked for here, in units a microsecond; a burst of at least `seen` units since the last ask counts at once. Of requests that
+    /// settle it takes as many requests: they cost much, and most of it comes back, so that one of them would lease all there is.
     fn demand_rate(&self, view: &View<'_>, seen: f64) -> f64 {
         let smooth = self.demand_at(view) / view.plan.terms.theta;
-        if self.demand_since < seen {
+        let since = if view.plan.terms.holds {
+            self.requests_since
+        } else {
+            self.demand_since
+        };
+        if since < seen {
             return smooth;
         }
         let span = (view.at.time - self.synced_at).max(LINGER_US);

@@ -50,6 +50,7 @@ impl Lease {
         self.demand = self.demand_at(view) + cost;
         self.demand_at = view.at.time;
         self.demand_since += cost;
+        self.requests_since += 1.0;
         if self.outage.is_none() && self.is_alone(view) && view.plan.on_store_loss == OnStoreLoss::Local {
             // At once, whatever the request then meets: what comes back meanwhile is this node's by its share.
             self.outage = Some(self.begin_outage(view));
@@ -62,6 +63,11 @@ impl Lease {
         let now = view.at.time;
         if cost > terms.burst {
             return Look::Never;
+        }
+        if now < self.locked_until {
+            return Look::Deny {
+                retry_after: self.locked_until - now,
+            };
         }
         if self.held(now) >= cost {
             return Look::Lease;
@@ -128,6 +134,12 @@ impl Lease {
     /// What the client is told of the key.
     pub fn outlook(&self, view: &View<'_>) -> Outlook {
         let terms = &view.plan.terms;
+        if view.at.time < self.locked_until {
+            return Outlook {
+                remaining: 0.0,
+                reset_after: self.locked_until - view.at.time,
+            };
+        }
         let left = match &self.outage {
             Some(outage) => outage.level(view),
             None => self.estimate(view).max(0.0) - self.unpaid(view) - self.paying,

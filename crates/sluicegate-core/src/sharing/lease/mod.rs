@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `look` | what a request meets, and what its client is told |
 //! | `spend` | what it takes, and what comes back of that |
+//! | `reserve` | what it takes until its end, and then puts right |
 //! | `demand` | what is expected, owed and believed to be left |
 //! | `ask` | what the store is told and asked for |
 //! | `reply` | what its answer changes, or that there was none |
@@ -16,6 +17,7 @@ mod ask;
 mod demand;
 mod look;
 mod reply;
+mod reserve;
 mod spend;
 
 use super::outage::Outage;
@@ -44,8 +46,9 @@ pub struct Lease {
     /// What was asked for here within one theta, fading; as of `demand_at`.
     demand: f64,
     demand_at: f64,
-    /// What was asked for here since `synced_at`.
+    /// What was asked for here since `synced_at`, and by how many requests.
     demand_since: f64,
+    requests_since: f64,
     synced_at: f64,
     known: Option<Known>,
     /// Until when a request that finds nothing here is refused without a question.
@@ -59,6 +62,12 @@ pub struct Lease {
     /// Units to be fetched for requests that cannot wait for them.
     fetches: f64,
     outage: Option<Outage>,
+    /// Until when all are refused, since the key is locked.
+    locked_until: f64,
+    /// Whether the store is to be told that the key is as never seen.
+    clears: bool,
+    /// Since when all that is reserved is known to be outstanding; what was reserved before it may be spent by now, and never comes back.
+    era: f64,
     /// Which data of the store `known` is of, and that of the ask under way.
     generation: u64,
     asked_generation: u64,
@@ -72,6 +81,10 @@ struct Held {
     epoch: f64,
     units: f64,
     spent: f64,
+    /// Held by requests until they end; only of a bucket.
+    reserved: f64,
+    /// To be given back to a window, also after its end.
+    back: f64,
     expires_at: f64,
 }
 
@@ -82,10 +95,14 @@ struct Known {
     rate: f64,
     share: f64,
     seen: f64,
+    /// As in [`Heal::seen_epoch`](super::Heal::seen_epoch).
     seen_epoch: f64,
+    /// When; of a key that is locked, when that will be over and it is as never seen.
     at: f64,
     /// Until when what was granted with it is good.
     good_until: f64,
+    /// By when, at the latest, the epoch or window of that is over at the store.
+    over_by: f64,
 }
 
 impl Lease {
@@ -95,6 +112,8 @@ impl Lease {
             epoch: 0.0,
             units: 0.0,
             spent: 0.0,
+            reserved: 0.0,
+            back: 0.0,
             expires_at: 0.0,
         };
         Self {
@@ -109,6 +128,7 @@ impl Lease {
             demand: 0.0,
             demand_at: now,
             demand_since: 0.0,
+            requests_since: 0.0,
             synced_at: now,
             known: None,
             deny_until: 0.0,
@@ -118,6 +138,9 @@ impl Lease {
             refused: 0.0,
             fetches: 0.0,
             outage: None,
+            locked_until: 0.0,
+            clears: false,
+            era: if now > 1.0 { now } else { 1.0 },
             generation: 0,
             asked_generation: 0,
             asks: 0,
@@ -145,6 +168,11 @@ impl Lease {
         self.held.iter().map(|held| held.at(now)).sum()
     }
 
+    /// Units that requests hold until they end, at the node's time `now`.
+    pub fn reserved(&self, now: f64) -> f64 {
+        self.held.iter().map(|held| held.reserved_at(now)).sum()
+    }
+
     /// Whether the key goes by this node's share, until the store has been told of it.
     pub const fn goes_alone(&self) -> bool {
         self.outage.is_some()
@@ -165,9 +193,11 @@ impl Lease {
         let nothing_open = !self.in_flight && self.waiting == 0.0 && self.refund(view) == 0.0 && owes_nothing;
         nothing_open
             && is_whole
-            && self.held(now) == 0.0
+            && !self.clears
+            && self.held(now) + self.reserved(now) == 0.0
+            && self.held.iter().all(|held| held.back == 0.0)
             && self.unpaid(view) + self.paying == 0.0
-            && now >= self.deny_until
+            && now >= self.deny_until.max(self.locked_until)
     }
 
     /// The store was away and is back: what is held, owed or went by the share has to be told by `at`.
@@ -181,6 +211,7 @@ impl Lease {
     pub fn retire(&mut self, now: f64) {
         self.demand = 0.0;
         self.demand_since = 0.0;
+        self.requests_since = 0.0;
         self.demand_at = f64::MIN;
         if self.known.is_some() || self.unpaid > 0.0 {
             self.due_at = now;
@@ -195,6 +226,10 @@ impl Lease {
 impl Held {
     fn at(&self, now: f64) -> f64 {
         if now < self.expires_at { self.units } else { 0.0 }
+    }
+
+    fn reserved_at(&self, now: f64) -> f64 {
+        if now < self.expires_at { self.reserved } else { 0.0 }
     }
 }
 

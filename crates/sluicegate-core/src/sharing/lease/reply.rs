@@ -1,6 +1,8 @@
 //! What the store's answer changes, or that there was none.
 
+use super::spend::LINGER_US;
 use super::{GUARD_SHARE, GUARD_US, Held, Known, Lease, is_same};
+use crate::sharing::Kind;
 use crate::sharing::exchange::{Ask, Reply};
 use crate::sharing::plan::{Mode, View};
 
@@ -24,18 +26,39 @@ impl Lease {
         }
         self.generation = self.asked_generation;
         let good_until = sent_at + reply.valid_for * (1.0 - GUARD_SHARE) - GUARD_US;
-        self.receive(reply.epoch, reply.granted, good_until);
-        self.known = Some(Known {
+        self.carry(ask, reply, good_until, now);
+        let held = if ask.holds { reply.taken } else { 0.0 };
+        self.receive(reply.epoch, reply.granted + held, good_until);
+        self.learn(view, reply, good_until);
+        self.pace(view, ask, reply, chance);
+        self.plan_after(view);
+    }
+
+    fn learn(&mut self, view: &View<'_>, reply: &Reply, good_until: f64) {
+        let terms = &view.plan.terms;
+        let now = view.at.time;
+        let mut known = Known {
             available: reply.available,
             rate: reply.rate,
             share: reply.share,
             seen: reply.seen,
-            seen_epoch: reply.epoch,
+            seen_epoch: match terms.kind {
+                Kind::Bucket => reply.locked_until,
+                Kind::SlidingWindow | Kind::FixedWindow => reply.epoch,
+            },
             at: now,
             good_until,
-        });
-        self.pace(view, ask, reply, chance);
-        self.plan_after(view);
+            over_by: now + reply.valid_for * (1.0 + GUARD_SHARE),
+        };
+        self.locked_until = 0.0;
+        if reply.locked_until > 0.0 {
+            // No lock lasts longer. What is told of the key is then true of its end.
+            self.locked_until = now + reply.ready_after.min(terms.lock);
+            known.at = self.locked_until;
+            known.available = terms.burst;
+            known.rate = 0.0;
+        }
+        self.known = Some(known);
     }
 
     /// When asking is of use again, and until when requests are refused without it.
@@ -44,8 +67,9 @@ impl Lease {
         let now = view.at.time;
         self.next_at = now;
         self.deny_until = now;
-        // No debt lasts longer.
-        let ready_after = reply.ready_after.min((terms.burst + terms.overdraft) * terms.interval);
+        // No debt lasts longer, and no lock.
+        let most = ((terms.burst + terms.overdraft) * terms.interval).max(terms.lock);
+        let ready_after = reply.ready_after.min(most);
         if view.mode == Mode::Exact {
             self.next_at = now + ready_after;
             self.deny_until = self.next_at;
@@ -74,6 +98,11 @@ impl Lease {
         if self.waiting > 0.0 || (self.unpaid > 0.0 && !self.is_silent(view)) {
             self.due_by(now);
         }
+        let tells_soon = self.clears || self.refund > 0.0 || self.held.iter().any(|held| held.back > 0.0);
+        if tells_soon || (view.mode == Mode::Exact && self.held(now) > 0.0) || self.may_lock(view) {
+            self.due_by(now + LINGER_US);
+        }
+        self.due_by(self.move_by(view).max(now + LINGER_US));
         if self.held.iter().any(|held| held.at(now) + held.spent > 0.0) {
             self.due_by(now + RENEWAL_PERIODS * self.period(view));
             // What is left when a window ends counts as spent in it, so it goes back a moment before.
@@ -83,12 +112,17 @@ impl Lease {
 
     /// Nothing was done: all of it is said again. For requests that wait on, [`Lease::spend`] has to be told so again.
     pub fn unsent(&mut self, view: &View<'_>, ask: &Ask) {
+        self.clears |= ask.clear;
         self.fail(view);
         for settled in &ask.settled {
             for held in &mut self.held {
                 if is_same(held.epoch, settled.epoch) {
                     held.spent += settled.spent;
-                    held.units += settled.returned;
+                    if view.plan.terms.kind == Kind::Bucket || view.at.time < held.expires_at {
+                        held.units += settled.returned;
+                    } else {
+                        held.back += settled.returned;
+                    }
                     break;
                 }
             }
@@ -113,39 +147,48 @@ impl Lease {
         self.unpaid_at = view.at.time;
         self.paying = 0.0;
         self.taking = 0.0;
-        if self.unpaid > 0.0 || self.outage.is_some() || self.waiting > 0.0 {
+        let tells_something = self.unpaid > 0.0 || self.outage.is_some() || self.clears;
+        if tells_something || self.waiting + self.reserved(view.at.time) > 0.0 {
             self.due_by(view.at.time + RETRY_US);
         }
     }
 
     /// Adds what was granted; of three epochs the oldest is dead.
     pub(super) fn receive(&mut self, epoch: f64, units: f64, expires_at: f64) {
-        if units <= 0.0 {
-            return;
+        if units > 0.0 {
+            self.held_of(epoch, expires_at).units += units;
         }
-        if let Some(held) = self.held.iter_mut().find(|held| is_same(held.epoch, epoch)) {
-            held.units += units;
-            held.expires_at = held.expires_at.max(expires_at);
-            return;
-        }
-        self.held = [
-            self.held[1],
-            Held {
-                epoch,
-                units,
-                spent: 0.0,
-                expires_at,
-            },
-        ];
+    }
+
+    /// What is held of an epoch, from now on good until `expires_at` at least. The oldest makes room for a new one.
+    pub(super) fn held_of(&mut self, epoch: f64, expires_at: f64) -> &mut Held {
+        let found = self.held.iter().position(|held| is_same(held.epoch, epoch));
+        let place = found.unwrap_or_else(|| {
+            if self.held[0].reserved > 0.0 {
+                self.forfeit(expires_at);
+            }
+            self.held = [
+                self.held[1],
+                Held {
+                    epoch,
+                    ..Held::default()
+                },
+            ];
+            1
+        });
+        let held = &mut self.held[place];
+        held.expires_at = held.expires_at.max(expires_at);
+        held
     }
 
     /// What is held belongs to the store's new data now, which was told of it.
     fn relabel(&mut self, epoch: f64, now: f64) {
         let units = self.held(now);
+        let reserved = self.reserved(now);
         // Since the ask, which told of them as held.
         let spent = self.held.iter().map(|held| held.spent).sum();
         let ends = |held: &Held| {
-            if held.at(now) > 0.0 {
+            if held.at(now) + held.reserved_at(now) > 0.0 {
                 held.expires_at
             } else {
                 f64::INFINITY
@@ -158,7 +201,9 @@ impl Lease {
                 epoch,
                 units,
                 spent,
-                expires_at: if units > 0.0 { expires_at } else { 0.0 },
+                reserved,
+                back: 0.0,
+                expires_at: if units + reserved > 0.0 { expires_at } else { 0.0 },
             },
         ];
     }

@@ -8,12 +8,14 @@ use crate::sharing::plan::View;
 /// What was spent, for [`Lease::unspend`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spent {
-    look: Look,
-    epochs: [f64; 2],
-    units: [f64; 2],
-    at: f64,
+    pub(super) look: Look,
+    pub(super) epochs: [f64; 2],
+    pub(super) units: [f64; 2],
+    pub(super) at: f64,
     /// The asks that were made before.
-    asks: u32,
+    pub(super) asks: u32,
+    /// The lease's, of what is held until its request ends; zero of what is spent for good.
+    pub(super) era: f64,
 }
 
 impl Lease {
@@ -26,6 +28,7 @@ impl Lease {
             units: [0.0; 2],
             at: now,
             asks: self.asks,
+            era: 0.0,
         };
         match look {
             Look::Lease => {
@@ -57,6 +60,10 @@ impl Lease {
 
     /// Undoes what was spent for a request that then did not pass.
     pub fn unspend(&mut self, view: &View<'_>, spent: &Spent, cost: f64) {
+        if spent.era > 0.0 {
+            self.settle(view, spent, cost, 0.0);
+            return;
+        }
         match spent.look {
             Look::Lease | Look::Allowance if spent.asks != self.asks => {
                 // The store was told, and what has come back since by itself must not come back twice. Nothing of a window does.
@@ -120,6 +127,10 @@ impl Lease {
 
     /// Owes units beyond what was charged: a request turned out to cost more than was taken for it.
     pub fn owe(&mut self, view: &View<'_>, units: f64) {
+        if let Some(outage) = &mut self.outage {
+            outage.spend(view, units);
+            return;
+        }
         self.unpaid = self.unpaid(view) + units;
         self.unpaid_at = view.at.time;
         self.due_by(view.at.time);
@@ -134,6 +145,9 @@ impl Lease {
                     self.due_by(now.max(self.next_at));
                 } else if self.due_at.is_infinite() {
                     self.due_by(now + self.period(view));
+                }
+                if self.may_lock(view) {
+                    self.due_by(now + LINGER_US);
                 }
             }
             Look::Allowance => {

@@ -2,6 +2,8 @@
 #![expect(clippy::float_cmp, reason = "units are whole numbers, and times are given")]
 #![expect(clippy::cast_precision_loss, reason = "counts of a test")]
 
+mod reserve;
+
 use super::*;
 use crate::Limit;
 use crate::sharing::exchange::{Ask, Reply};
