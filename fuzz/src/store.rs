@@ -65,6 +65,8 @@ fn items(first: u8) -> Vec<Item> {
             ttl: 1e6,
             theta: 2e6,
             overdraft: 2.0,
+            holds: true,
+            lock: 1e6,
         },
         ask: Ask {
             take: 3.0,
