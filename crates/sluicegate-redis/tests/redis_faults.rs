@@ -101,6 +101,37 @@ async fn a_server_that_says_a_gigabyte_is_not_listened_to() -> Result<(), Box<dy
     Ok(())
 }
 
+/// Regression: servers before version 7 tell why a script could not write at the end of a longer text, so that a primary that had become a
+/// replica was not left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_a_scripts_write_is_understood_as_servers_before_version_7_tell_it() -> Result<(), Box<dyn Error>>
+{
+    let faulty = Faulty::start()?;
+    let Faulty { proxy, store, .. } = &faulty;
+    for (told, understood, is_left) in [
+        ("-OOM command not allowed when used memory > 'maxmemory'.", "OOM", false),
+        (
+            "-READONLY You can't write against a read only replica.",
+            "READONLY",
+            true,
+        ),
+        ("-Whatever else", "ERR", false),
+        ("no code at all", "ERR", false),
+    ] {
+        let text = format!("-ERR Error running script (call to f_00): @user_script:1: @user_script: 1: {told}\r\n");
+        proxy.set(Mode::Replace(Faulty::answers_to_calls(), text.into_bytes()))?;
+        let refused = takes(store, key(1), 0.0).await;
+        assert!(
+            matches!(&refused, Err(StoreError::Refused { code }) if code == understood),
+            "{told}: {refused:?}"
+        );
+        assert_eq!(store.is_connected(store.lane(0)), !is_left, "{told}");
+        proxy.set(Mode::Pass)?;
+        takes_at_last(store, key(1), 0.0).await;
+    }
+    Ok(())
+}
+
 /// Bytes of this process in memory.
 fn resident() -> Result<u64, Box<dyn Error>> {
     let pages = fs::read_to_string("/proc/self/statm")?;

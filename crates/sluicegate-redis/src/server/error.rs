@@ -84,7 +84,7 @@ impl Failure {
             (ErrorKind::Server(ServerErrorKind::Moved), Some((to, _))) => Self::Moved { to: to.to_owned() },
             (ErrorKind::Server(ServerErrorKind::Ask), Some((to, _))) => Self::Ask { to: to.to_owned() },
             (ErrorKind::Io, _) => StoreError::Lost(Box::new(LinkError::Lost)).into(),
-            _ => match error.code() {
+            _ => match code_of(error) {
                 // The scripts write only once all is known, and what can refuse a write refuses the first.
                 Some(code) => StoreError::Refused { code: shown(code) }.into(),
                 None => StoreError::BadReply.into(),
@@ -102,6 +102,18 @@ impl Failure {
             }
             _ => false,
         }
+    }
+}
+
+/// The code of a refusal. Before version 7, what refuses a write of a script is told at the end of a longer text:
+/// `ERR Error running script (…): @user_script: 431: -OOM command not allowed …`.
+fn code_of(error: &RedisError) -> Option<&str> {
+    let code = error.code()?;
+    let of_write = || error.detail()?.rsplit_once(": -")?.1.split(' ').next();
+    if code == "ERR" {
+        of_write().or(Some(code))
+    } else {
+        Some(code)
     }
 }
 
