@@ -143,7 +143,13 @@ impl RedisServer {
     ///
     /// If it does not answer.
     pub fn info(&self, field: &str) -> Result<Option<String>, RedisError> {
-        info(&mut self.client()?, field)
+        // A sentinel before version 7 does not know that section.
+        let section = if self.options.is_sentinel() {
+            "default"
+        } else {
+            "everything"
+        };
+        info(&mut self.client()?, section, field)
     }
 
     /// What it counted of a command since it started or since `CONFIG RESETSTAT`; zeros if it has seen none.
@@ -306,15 +312,15 @@ fn begin(options: &RedisOptions, ports: Ports, folder: &TempDir) -> Result<Proce
         }
         let mut client = Client::connect(loopback(ports.plain), options.password_for_clients()).ok()?;
         client.command(&["PING"]).ok()?;
-        let found = info(&mut client, "process_id").ok()??;
+        let found = info(&mut client, "server", "process_id").ok()??;
         (found == pid).then_some(Ok(()))
     });
     answer??;
     Ok(process)
 }
 
-fn info(client: &mut Client, field: &str) -> Result<Option<String>, RedisError> {
-    let said = client.command(&["INFO", "everything"])?.text().unwrap_or_default();
+fn info(client: &mut Client, section: &str, field: &str) -> Result<Option<String>, RedisError> {
+    let said = client.command(&["INFO", section])?.text().unwrap_or_default();
     let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.to_owned());
     Ok(said.lines().find_map(value))
 }
