@@ -51,6 +51,8 @@ pub const FAMILIES: &[&Family] = &[
     &GATEWAY_CONNECTIONS_ACCEPTED,
     &GATEWAY_BYTES_READ,
     &GATEWAY_BYTES_WRITTEN,
+    &GATEWAY_TLS_HANDSHAKES,
+    &GATEWAY_CERT_NOT_AFTER,
     &CONFIG_RELOADS,
     &CONFIG_RELOAD_FAILURES,
     &CONFIG_FILE_IN_FORCE,
@@ -190,6 +192,20 @@ pub const GATEWAY_BYTES_WRITTEN: Family = counter(
     "gateway_bytes_written",
     &[],
     "Bytes written to clients, over connections that have ended",
+);
+
+/// TLS handshakes.
+pub const GATEWAY_TLS_HANDSHAKES: Family = counter(
+    "gateway_tls_handshakes",
+    &["outcome"],
+    "TLS handshakes with clients that came to a connection, or to nothing",
+);
+
+/// When a listener's certificate ends.
+pub const GATEWAY_CERT_NOT_AFTER: Family = gauge(
+    "gateway_cert_not_after_timestamp_seconds",
+    &["listener", "file"],
+    "Unix time at which a listener's certificate ends",
 );
 
 /// Looks at the policy file that went well.

@@ -1,6 +1,7 @@
 //! The doors that a policy opens, shared by `run` and `demo`: the gateway on threads of its own, the admin listener on
 //! another, and the limiter behind them.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
@@ -25,7 +26,7 @@ use crate::worker::Worker;
 /// Everything that a policy opens, open. Dropping it orders the gateway to drain and waits for nothing.
 #[derive(Debug)]
 pub(crate) struct Doors {
-    gateway: Vec<SocketAddr>,
+    gateway: Vec<(Scheme, SocketAddr)>,
     admin: Option<OpenAdmin>,
     readiness: Readiness,
     settings: Settings,
@@ -37,6 +38,22 @@ pub(crate) struct Doors {
     sharing: Option<Sharing>,
     _directory: Option<OnlyUser>,
     _cleaner: Cleaner,
+}
+
+/// How a listener is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -85,11 +102,19 @@ impl Doors {
         // Before the gateway looks how many clients it has descriptors for.
         descriptors::raise();
         let gateway = Gateway::bind(policy, Arc::clone(&limiter))?;
-        let addresses = gateway.addresses().to_vec();
+        let schemes = policy
+            .gateway
+            .iter()
+            .flat_map(|gateway| &gateway.listen)
+            .map(|listen| match listen.tls {
+                Some(_) => Scheme::Https,
+                None => Scheme::Http,
+            });
+        let addresses = schemes.zip(gateway.addresses().iter().copied()).collect();
         let settings = gateway.settings();
         let mut sources: Vec<Arc<dyn Source>> = vec![
             Arc::new(BuildSource::new(VERSION)),
-            Arc::new(TrafficSource::new(gateway.traffic())),
+            Arc::new(TrafficSource::new(gateway.traffic(), settings.clone())),
             keeper.source(),
         ];
         if let Some(file) = &file {
@@ -139,14 +164,17 @@ impl Doors {
     }
 
     /// Every listener by the name of its door.
-    pub(crate) fn listeners(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
-        let gateway = self.gateway.iter().map(|address| ("gateway", *address));
-        gateway.chain(self.admin_address().map(|address| ("admin", address)))
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = (&'static str, Scheme, SocketAddr)> {
+        let gateway = self
+            .gateway
+            .iter()
+            .map(|(scheme, address)| ("gateway", *scheme, *address));
+        gateway.chain(self.admin_address().map(|address| ("admin", Scheme::Http, address)))
     }
 
     /// The gateway's first listener.
     pub(crate) fn gateway_address(&self) -> Option<SocketAddr> {
-        self.gateway.first().copied()
+        self.gateway.first().map(|(_, address)| *address)
     }
 
     /// `None` where the policy turns it off.

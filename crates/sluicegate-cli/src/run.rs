@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluicegate::policy::{Fault, Policy, PolicyError, PolicyText, Warning};
 use sluicegate_admin::{PolicyFile, Reloads};
@@ -87,11 +88,12 @@ async fn serve(
     };
     let mut doors = Doors::open(policy, Some(policy_file), environment)?;
     let (settings, limiter) = doors.replaceable();
+    let certificates = settings.clone();
     Reader::new((file.to_owned(), fingerprint, policy), limiter, settings, reloads).start(wishes.clone())?;
-    for (door, address) in doors.listeners() {
+    for (door, scheme, address) in doors.listeners() {
         match form {
-            Form::Text => output::tell(&format_args!("{door} listens on http://{address}")),
-            Form::Json => tracing::info!(door, %address, "listening"),
+            Form::Text => output::tell(&format_args!("{door} listens on {scheme}://{address}")),
+            Form::Json => tracing::info!(door, %scheme, %address, "listening"),
         }
     }
     // Until the end, also while draining: who hangs up does not ask us to stop.
@@ -101,9 +103,16 @@ async fn serve(
             wishes.wish();
         }
     };
+    let warning = async {
+        loop {
+            tokio::time::sleep(A_DAY).await;
+            certificates.warn_of_expiry();
+        }
+    };
     tokio::select! {
         exit = until_stopped(&mut doors, &mut stops) => exit,
         exit = hearing => exit,
+        exit = warning => exit,
     }
 }
 
@@ -173,6 +182,9 @@ fn tell_whole(problem: &str, remedy: &str, form: Form) {
         Form::Json => tracing::error!(remedy, "{problem}"),
     }
 }
+
+/// How often certificates are warned of that are about to expire.
+const A_DAY: Duration = Duration::from_hours(24);
 
 /// Of the policy that a limiter begins with.
 const FIRST_GENERATION: u32 = 1;

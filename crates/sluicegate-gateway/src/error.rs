@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::tls::TlsError;
+
 /// Why a gateway could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,6 +21,9 @@ pub enum BindError {
         #[source]
         source: io::Error,
     },
+    /// A listener cannot speak TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Why a gateway that was bound could not run.

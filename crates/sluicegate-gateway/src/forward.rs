@@ -14,7 +14,7 @@ use sluicegate_tower::{Admission, Admit, BodyFault};
 
 use crate::body::{Outbound, Reply};
 use crate::connection::{SharedWatch, Watch};
-use crate::headers::{Offer, Peer, strip_answer, strip_request, to_origin_form, write_forwarded};
+use crate::headers::{Offer, Peer, Scheme, strip_answer, strip_request, to_origin_form, write_forwarded};
 use crate::problem::Problem;
 use crate::pulse::{Pulse, Tick};
 use crate::settings::{Published, Setup};
@@ -119,13 +119,15 @@ const BOARDS_MAX: usize = 8;
 /// A connection's client, as upstreams will read it by the policy that has decided its request.
 pub(crate) struct Caller {
     address: IpAddr,
+    scheme: Scheme,
     peer: RefCell<Option<(u32, Rc<Peer>)>>,
 }
 
 impl Caller {
-    pub(crate) fn new(address: IpAddr) -> Self {
+    pub(crate) fn new(address: IpAddr, scheme: Scheme) -> Self {
         Self {
             address,
+            scheme,
             peer: RefCell::new(None),
         }
     }
@@ -136,7 +138,7 @@ impl Caller {
         match &*peer {
             Some((generation, peer)) if *generation == setup.generation => Rc::clone(peer),
             _ => {
-                let made = Rc::new(Peer::new(self.address, &setup.identity));
+                let made = Rc::new(Peer::new(self.address, self.scheme, &setup.identity));
                 *peer = Some((setup.generation, Rc::clone(&made)));
                 made
             }

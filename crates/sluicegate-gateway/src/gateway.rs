@@ -14,6 +14,7 @@ use crate::error::{BindError, RunError};
 use crate::listen::{self, Sockets};
 use crate::settings::{Published, Settings, Setup};
 use crate::shutdown::{Shutdown, Trigger, shutdown};
+use crate::tls::{Former, Terms};
 use crate::worker::{LOOKUPS_MAX, Shared, on_runtime, work};
 
 /// The way into the gateway: [`Gateway::bind`].
@@ -44,15 +45,22 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// If the policy has no `gateway`, or the system refuses an address.
+    /// If the policy has no `gateway`, a listener's certificates or keys cannot be used, or the system refuses an address.
     pub fn bind(policy: &Policy, limiter: Arc<Limiter>) -> Result<Bound, BindError> {
         let gateway = policy.gateway.as_ref().ok_or(BindError::NoGateway)?;
         let workers = gateway.threads.unwrap_or_else(cores).max(1);
         let listen: Vec<_> = gateway.listen.iter().map(|listen| listen.address).collect();
+        // Before any address is taken: what is wrong with a file takes longer to mend than an address to find free.
+        let former = Former {
+            terms: &[],
+            now: limiter.unix_now(),
+        };
+        let tls = Terms::of_all(gateway, former)?;
         let (sockets, addresses) = listen::bind(&listen, workers)?;
         let generation = limiter.engine().generation();
-        let published = Arc::new(Published::new(Setup::new(policy, gateway, generation)));
+        let published = Arc::new(Published::new(Setup::new(policy, gateway, tls.into(), generation)));
         let settings = Settings::new(gateway, Arc::clone(&published), Arc::clone(&limiter));
+        settings.warn_of_expiry();
         let shared = Shared {
             published,
             traffic: Arc::new(Traffic::new(fitting(

@@ -10,7 +10,8 @@
 //! own; a request stays on the worker that accepted it, and in one task. What workers share is the limiter, the cap of
 //! connections and the order to stop.
 //!
-//! Read [`Gateway::bind`], [`Bound::run`] and [`Settings::replace`] first, then `worker`, `connection`, [`framing`], `door`, `forward`, `upstream`,
+//! Read [`Gateway::bind`], [`Bound::run`] and [`Settings::replace`] first, then `worker`, `tls` for listeners that speak it, `connection`,
+//! [`framing`], `door`, `forward`, `upstream`,
 //! `uploads` for requests that are answered before they have ended, and `tunnel` for connections that leave HTTP.
 //! `docs/gateway.md` says what is removed, what is written, and which deadline and cap holds where.
 //!
@@ -49,6 +50,7 @@ mod problem;
 mod pulse;
 mod settings;
 mod shutdown;
+mod tls;
 mod tunnel;
 mod uploads;
 mod upstream;
@@ -59,3 +61,4 @@ pub use self::error::{BindError, RunError};
 pub use self::gateway::{Bound, Drained, Gateway};
 pub use self::settings::{ReplaceError, Settings};
 pub use self::shutdown::{Shutdown, Trigger, shutdown};
+pub use self::tls::{Certificate, EXPIRY_WARNING, TlsError};

@@ -13,6 +13,8 @@ use sluicegate::policy::checked::{self, Identity};
 use sluicegate::policy::{FieldFault, Policy};
 use sluicegate::{Limiter, LimiterError};
 
+use crate::tls::{Certificate, EXPIRY_WARNING, Former, Terms, TlsError};
+
 /// The settings of a gateway, to be replaced while it runs. Clones are of the same gateway.
 #[derive(Clone)]
 pub struct Settings {
@@ -30,6 +32,9 @@ pub enum ReplaceError {
     /// It asks for what only a start can give.
     #[error("{} fields of the policy cannot change without a restart", .0.len())]
     NeedsRestart(Vec<FieldFault>),
+    /// A listener cannot speak TLS by what its files say now.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// It cannot be put to work.
     #[error(transparent)]
     Limiter(#[from] LimiterError),
@@ -75,14 +80,59 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// If the policy needs a restart or cannot be put to work. Nothing has changed then.
+    /// If the policy needs a restart or cannot be put to work, or a listener's certificates or keys cannot be used. Nothing has changed
+    /// then.
     pub fn replace(&self, policy: &Policy) -> Result<(), ReplaceError> {
         let found = self.needing_restart(policy);
         let (Some(gateway), true) = (&policy.gateway, found.is_empty()) else {
             return Err(ReplaceError::NeedsRestart(found));
         };
-        let publish = |generation| self.published.add(Setup::new(policy, gateway, generation));
-        Ok(self.limiter.replace_after(policy, publish)?)
+        let former = Former {
+            terms: &self.published.newest().tls,
+            now: self.limiter.unix_now(),
+        };
+        let tls = Terms::of_all(gateway, former)?;
+        let publish = |generation| self.published.add(Setup::new(policy, gateway, tls.into(), generation));
+        self.limiter.replace_after(policy, publish)?;
+        self.warn_of_expiry();
+        Ok(())
+    }
+
+    /// The certificates that listeners show, in the policy's order; those of a listener without TLS are none.
+    pub fn certificates(&self) -> Vec<Certificate> {
+        let setup = self.published.newest();
+        let each = setup.gateway.listen.iter().zip(&*setup.tls);
+        each.filter_map(|(listen, terms)| Some((listen.address, terms.as_deref()?)))
+            .flat_map(|(address, terms)| terms.certificates(address))
+            .collect()
+    }
+
+    /// Whether a file by which listeners speak TLS says something else than what is in force, or cannot be read: a reason to call
+    /// [`Settings::replace`] again. Reads them all.
+    pub fn have_certificates_changed(&self) -> bool {
+        Terms::have_changed(&self.published.newest().tls)
+    }
+
+    /// Logs a warning for each certificate that ends within [`EXPIRY_WARNING`], or has ended. To be called once a day; whenever a
+    /// policy is put in force it is done by itself.
+    pub fn warn_of_expiry(&self) {
+        let now = self.limiter.unix_now();
+        for Certificate {
+            listen,
+            file,
+            not_after,
+        } in self.certificates()
+        {
+            let file = file.display();
+            match not_after.checked_sub(now) {
+                None => tracing::error!(%listen, %file, "a certificate has expired; clients refuse it"),
+                Some(left) if left <= EXPIRY_WARNING => {
+                    let days = left.as_secs() / 86_400;
+                    tracing::warn!(%listen, %file, days, "a certificate is about to expire; put a new one in its place");
+                }
+                Some(_) => {}
+            }
+        }
     }
 }
 
@@ -106,12 +156,20 @@ pub(crate) struct Setup {
     pub(crate) identity: Identity,
     /// By route: the upstream that takes it, if any.
     pub(crate) routes: Box<[Option<usize>]>,
+    /// By listener; `None` for those that speak plain HTTP.
+    pub(crate) tls: Arc<[Option<Arc<Terms>>]>,
 }
 
 impl Setup {
-    pub(crate) fn new(policy: &Policy, gateway: &checked::Gateway, generation: u32) -> Self {
+    pub(crate) fn new(
+        policy: &Policy,
+        gateway: &checked::Gateway,
+        tls: Arc<[Option<Arc<Terms>>]>,
+        generation: u32,
+    ) -> Self {
         Self {
             generation,
+            tls,
             gateway: gateway.clone(),
             identity: policy.identity.clone(),
             routes: policy.routes.iter().map(|route| route.upstream).collect(),

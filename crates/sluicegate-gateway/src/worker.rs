@@ -20,10 +20,12 @@ use tokio::time::timeout;
 
 use crate::connection::{Place, Reception, SharedWatch, Traffic, Watch};
 use crate::forward::{Caller, Switchboards, forward};
+use crate::headers::Scheme;
 use crate::listen::Sockets;
 use crate::pulse::{Attendance, Beat, Pulse, Tick};
 use crate::settings::Published;
 use crate::shutdown::Shutdown;
+use crate::tls::Transport;
 
 /// What all workers of a gateway share.
 #[derive(Clone)]
@@ -85,17 +87,29 @@ pub(crate) async fn work(shared: Shared, sockets: Sockets, mut shutdown: Shutdow
     });
     let accepting: Vec<JoinHandle<()>> = sockets
         .into_iter()
-        .map(|socket| {
+        .enumerate()
+        .map(|(place, socket)| {
             let listener = TcpListener::from_std(socket)?;
-            Ok(tokio::task::spawn_local(
-                Rc::clone(&worker).accept(listener, shutdown.clone()),
-            ))
+            Ok(tokio::task::spawn_local(Rc::clone(&worker).accept(
+                listener,
+                place,
+                shutdown.clone(),
+            )))
         })
         .collect::<io::Result<_>>()?;
     shutdown.ordered().await;
     let cut = worker.drain(accepting).await;
     beating.abort();
     Ok(cut)
+}
+
+/// A client that has just connected.
+struct Arrival {
+    stream: TcpStream,
+    address: IpAddr,
+    /// By which of the policy's listeners.
+    listener: usize,
+    place: Place,
 }
 
 impl Worker {
@@ -111,8 +125,9 @@ impl Worker {
         }
     }
 
-    /// Accepts until the order to stop, then what already stands in the listen queue, and closes the socket.
-    async fn accept(self: Rc<Self>, listener: TcpListener, mut shutdown: Shutdown) {
+    /// Accepts until the order to stop, then what already stands in the listen queue, and closes the socket. `place` is the
+    /// listener's in the policy's list.
+    async fn accept(self: Rc<Self>, listener: TcpListener, place: usize, mut shutdown: Shutdown) {
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -120,7 +135,7 @@ impl Worker {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, from)) => self.receive(stream, from.ip()).await,
+                Ok((stream, from)) => self.receive(stream, from.ip(), place).await,
                 Err(error) => back_off(&error).await,
             }
         }
@@ -130,7 +145,7 @@ impl Worker {
             match listener.accept() {
                 Ok((stream, from)) => {
                     if let Ok(stream) = adopt(stream) {
-                        self.receive(stream, from.ip()).await;
+                        self.receive(stream, from.ip(), place).await;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -141,12 +156,18 @@ impl Worker {
 
     /// Serves a connection as soon as there is a place for it. Until then nothing more is accepted: the cap is exceeded
     /// by one waiting connection for each listening socket at most.
-    async fn receive(self: &Rc<Self>, stream: TcpStream, address: IpAddr) {
+    async fn receive(self: &Rc<Self>, stream: TcpStream, address: IpAddr, listener: usize) {
         let place = self.shared.traffic.place().await;
         let reception = self.reception();
         let attendance = reception.attend();
         let worker = Rc::clone(self);
-        tokio::task::spawn_local(async move { worker.serve(&reception, stream, address, place, attendance).await });
+        let arrival = Arrival {
+            stream,
+            address,
+            listener,
+            place,
+        };
+        tokio::task::spawn_local(async move { worker.serve(&reception, arrival, attendance).await });
     }
 
     /// How connections are served now, by the policy that was published last.
@@ -159,21 +180,31 @@ impl Worker {
         Rc::clone(&reception)
     }
 
-    async fn serve(
-        &self,
-        reception: &Reception,
-        stream: TcpStream,
-        address: IpAddr,
-        place: Place,
-        attendance: Attendance<Watch>,
-    ) {
+    async fn serve(&self, reception: &Reception, arrival: Arrival, attendance: Attendance<Watch>) {
+        let Arrival {
+            stream,
+            address,
+            listener,
+            place,
+        } = arrival;
         // An answer's end must not wait for the client to acknowledge its beginning.
         if stream.set_nodelay(true).is_err() {
             // Whoever is gone already needs no service.
             return;
         }
+        let tally = place.take();
+        let (stream, scheme) = match reception.terms(listener) {
+            None => (Transport::Plain(stream), Scheme::Http),
+            Some(terms) => {
+                // Boxed, so that a handshake weighs on a connection only as long as it lasts.
+                let shaken = Box::pin(terms.shake_hands(stream, &attendance)).await;
+                self.shared.traffic.shook_hands(shaken.is_some());
+                let Some(stream) = shaken else { return };
+                (stream, Scheme::Https)
+            }
+        };
         let address = plain(address);
-        let caller = Rc::new(Caller::new(address));
+        let caller = Rc::new(Caller::new(address, scheme));
         let service = |watch: SharedWatch| {
             let switchboards = Rc::clone(&self.switchboards);
             let inner = tower::service_fn(move |admit| {
@@ -181,7 +212,7 @@ impl Worker {
             });
             Limit::for_peer(self.limiter.clone(), address, inner)
         };
-        reception.serve(stream, place.take(), attendance, service).await;
+        reception.serve(stream, tally, attendance, service).await;
     }
 
     /// One beat's side work: upstream connections that are no longer worth keeping.

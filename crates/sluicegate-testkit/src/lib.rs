@@ -9,10 +9,16 @@
 //! | [`history`] | what nodes decided, and whether it was within its bound in every window |
 //! | [`fleet`] | nodes that share limits, and a store, in simulated time |
 //! | [`store_conformance`] | what every store keeps to |
+//! | [`certificates`] | certificates with their keys, and whom they are of |
 //! | [`poll`] | waiting for what other processes do |
 //! | [`environment`] | what whoever runs the tests may ask for |
 #![forbid(unsafe_code)]
 
+pub mod certificates {
+    //! Certificates for tests, without the servers that show them.
+
+    pub use crate::redis::tls::*;
+}
 pub mod environment;
 pub mod fleet;
 pub mod history;

@@ -1,4 +1,4 @@
-//! Certificates and keys for the way to the store, read where the policy says that they are.
+//! Certificates and keys, the listeners' and those for the way to the store, read where the policy says that they are.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -53,6 +53,12 @@ pub fn read_key(path: &Path) -> Result<Vec<u8>, CertificateError> {
         return Err(CertificateError::Exposed { path: path.to_owned() });
     }
     read_open(path, file)
+}
+
+/// Equal for the same content, and in practice for no other (BLAKE3): by it a key can be told from the one before without keeping
+/// either.
+pub fn fingerprint(bytes: &[u8]) -> [u8; 32] {
+    *blake3::hash(bytes).as_bytes()
 }
 
 /// Most bytes of a file: ten times those of all public authorities together.

@@ -85,6 +85,11 @@ fn gateway(more: &str) -> String {
     )
 }
 
+/// A gateway whose listener speaks TLS by these fields.
+fn tls(fields: &str) -> String {
+    gateway("").replace("0.0.0.0:8080", &format!("{{ address: 0.0.0.0:443, tls: {fields} }}"))
+}
+
 /// A gateway with two upstreams, and more lines below it.
 fn two_upstreams(more: &str) -> String {
     gateway(&format!("    web: {{ servers: \"127.0.0.1:9002\" }}\n{more}"))
@@ -189,8 +194,14 @@ fn cases() -> Vec<Case> {
             (3, 11, "gateway.listen"), ("metrics and health", "choose another port")),
         case("an address listed twice", gateway("").replace("0.0.0.0:8080", "[0.0.0.0:80, 0.0.0.0:80]"),
             (3, 24, "gateway.listen[1]"), ("listed twice", "remove one")),
-        case("TLS on a listener", gateway("").replace("0.0.0.0:8080", "{ address: 0.0.0.0:443, tls: {} }"),
-            (3, 35, "gateway.listen.tls"), ("not offered yet", "end TLS in front")),
+        case("TLS without a key", tls("{ certificate: c.pem }"),
+            (3, 40, "gateway.listen.tls"), ("private_key", "add `private_key:`")),
+        case("clients that nobody judges", tls("{ certificate: c.pem, private_key: k.pem, client_auth: request }"),
+            (3, 82, "gateway.listen.tls.client_auth"), ("by whom a client's certificate is judged", "add `client_ca`")),
+        case("a certificate twice", tls("{ certificate: c.pem, private_key: k.pem, more: { certificate: c.pem, private_key: l.pem } }"),
+            (3, 103, "gateway.listen.tls.more.certificate"), ("is listed twice", "remove one")),
+        case("a version of TLS that is broken", tls("{ certificate: c.pem, private_key: k.pem, min_version: tls1.1 }"),
+            (3, 95, "gateway.listen.tls.min_version"), ("not known here", "tls1.2")),
         case("a URL for a server", gateway("").replace("127.0.0.1:9001", "http://a:1/"),
             (5, 21, "gateway.upstreams.api.servers"), ("has a scheme", "write a:1")),
         case("TLS to a server", gateway("").replace("127.0.0.1:9001", "https://a:1"),

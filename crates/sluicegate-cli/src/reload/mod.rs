@@ -10,7 +10,7 @@ mod wishes;
 
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -153,7 +153,7 @@ impl Reader {
             Ok(read) => read,
             Err(error) => return unreadable(error),
         };
-        if fingerprint == self.fingerprint {
+        if fingerprint == self.fingerprint && !self.settings.have_certificates_changed() {
             return Reloaded::Unchanged;
         }
         let mut found = self.settings.needing_restart(&policy);
@@ -174,10 +174,13 @@ impl Reader {
     }
 }
 
-/// The files that a policy names of who may call.
+/// The files that a policy names of who may call, and of what listeners show.
 fn named(policy: &Policy) -> Vec<PathBuf> {
     let keys = policy.identity.api_keys.iter().map(|keys| keys.file.clone());
-    keys.collect()
+    let listen = policy.gateway.iter().flat_map(|gateway| &gateway.listen);
+    let tls = listen.filter_map(|listen| listen.tls.as_ref());
+    keys.chain(tls.flat_map(|tls| tls.files().map(Path::to_owned)))
+        .collect()
 }
 
 impl Fixed {

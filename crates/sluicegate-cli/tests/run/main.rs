@@ -14,6 +14,7 @@ use std::thread;
 
 use process::{FILE, Running, Upstream, binary, get, policy, send_from};
 use sluicegate::policy::Policy;
+use sluicegate_testkit::certificates as tls;
 use tempfile::TempDir;
 
 #[test]
@@ -50,7 +51,16 @@ fn a_scrape_has_what_the_documentation_lists_and_nothing_else() {
     fs::write(&secret, "11".repeat(32)).expect("a file of ours");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("a file of ours");
     let share = "state: { memory: 1MiB, secret_file: ./secret, share: \"redis://127.0.0.1:1\" }";
-    let text = policy(Upstream::start().address, "").replace("state: { memory: 1MiB }", share);
+    // And with TLS, whose certificates have an end.
+    for (name, text) in [("cert.pem", tls::SERVER.certificate), ("cert.key", tls::SERVER.key)] {
+        fs::write(folder.path().join(name), text).expect("a file of ours");
+        fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(0o600)).expect("a file of ours");
+    }
+    let second =
+        "{ address: 127.0.0.1:0 }, { address: 127.0.0.2:0, tls: { certificate: cert.pem, private_key: cert.key } }";
+    let text = policy(Upstream::start().address, "")
+        .replace("state: { memory: 1MiB }", share)
+        .replace("{ address: 127.0.0.1:0 }", second);
     fs::write(folder.path().join(FILE), text).expect("a file of ours");
     let running = Running::with_folder(folder, "info");
     let metrics = get(running.admin, "/metrics").1;

@@ -60,8 +60,8 @@ impl Running {
             .expect("built");
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
         let mut said_first = String::new();
-        let gateway = address(&mut stderr, "gateway listens on http://", &mut said_first);
-        let admin = address(&mut stderr, "admin listens on http://", &mut said_first);
+        let gateway = address(&mut stderr, "gateway listens on ", &mut said_first);
+        let admin = address(&mut stderr, "admin listens on ", &mut said_first);
         Self {
             child,
             stderr: Some(stderr),
@@ -218,6 +218,7 @@ fn address(lines: &mut impl BufRead, before: &str, said: &mut String) -> SocketA
             "it ended before {before:?}:\n{said}"
         );
         if let Some(address) = line.trim_end().strip_prefix(before) {
+            let (_scheme, address) = address.split_once("://").expect("a URL");
             return address.parse().expect("an address");
         }
         said.push_str(&line);

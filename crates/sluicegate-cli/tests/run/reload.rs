@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use sluicegate_testkit::certificates as tls;
 use sluicegate_testkit::upstream::{Message, ReadBody, Upstream, ok};
 use tempfile::TempDir;
 
@@ -69,6 +70,39 @@ fn ask(from: u8, running: &Running, path: &str) -> u16 {
 /// How many of ten pass.
 fn passing(from: u8, running: &Running) -> usize {
     (0..10).filter(|_| ask(from, running, "/limited") == 200).count()
+}
+
+/// F18 of the faults, as an operator meets it: nobody tells the gateway that a file has changed.
+#[test]
+fn a_certificate_that_is_renewed_in_its_file_is_put_in_force_and_one_that_is_none_is_not() {
+    let upstream = upstream();
+    let folder = TempDir::new().expect("a folder");
+    let put = |identity: &tls::Identity| {
+        for (name, text) in [("server.pem", identity.certificate), ("server.key", identity.key)] {
+            let path = folder.path().join(name);
+            fs::write(&path, text).expect("a file of ours");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        }
+    };
+    put(&tls::SERVER);
+    let policy = with_rules(&upstream, &["name: a, key: ip, limit: 1/h"]).replace(
+        "listen: 127.0.0.1:0\n  upstreams",
+        &format!(
+            "listen: {{ address: \"127.0.0.1:0\", tls: {{ certificate: {0}/server.pem, private_key: {0}/server.key }} }}\n  upstreams",
+            folder.path().display()
+        ),
+    );
+    let running = start(&policy);
+    let (_, metrics) = get(running.admin, "/metrics");
+    assert!(
+        metrics.contains("sluicegate_gateway_cert_not_after_timestamp_seconds{listener=\"127.0.0.1:0\""),
+        "{metrics}"
+    );
+    put(&tls::EXPIRED);
+    wait_for(&running, "/metrics", "\nsluicegate_config_file_in_force 0");
+    put(&tls::STRANGER);
+    wait_for(&running, "/metrics", "\nsluicegate_config_file_in_force 1");
+    wait_for(&running, "/metrics", "\nsluicegate_config_generation 2");
 }
 
 /// Files that are no policy, each in another way; `n` makes them distinct.

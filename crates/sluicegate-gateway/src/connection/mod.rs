@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,7 +19,6 @@ use hyper_util::rt::TokioIo;
 use sluicegate::policy::checked::MethodOverride;
 use sluicegate_tower::LimitBody;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use self::gate::Gate;
 pub(crate) use self::receipt::Receipt;
@@ -34,6 +34,7 @@ use crate::framing::{Doubt, HeadCaps};
 use crate::problem::{HEAD_LATE, Problem};
 use crate::pulse::{Attendance, Pulse};
 use crate::settings::Setup;
+use crate::tls::{Terms, Transport};
 use crate::tunnel::{Mouth, tunnel};
 
 /// How connections of one worker are served.
@@ -46,6 +47,8 @@ pub(crate) struct Reception {
     spans: Spans,
     draining: Cell<bool>,
     generation: u32,
+    /// By listener; `None` for those that speak plain HTTP.
+    tls: Arc<[Option<Arc<Terms>>]>,
 }
 
 impl Reception {
@@ -75,7 +78,13 @@ impl Reception {
             spans: Spans::new(&gateway.deadlines, pulse),
             draining: Cell::new(false),
             generation: setup.generation,
+            tls: Arc::clone(&setup.tls),
         }
+    }
+
+    /// By what terms the listener of that place in the policy's list shakes hands; `None` where it speaks plain HTTP.
+    pub(crate) fn terms(&self, listener: usize) -> Option<&Terms> {
+        self.tls.get(listener)?.as_deref()
     }
 
     /// Which policy's caps and deadlines these are.
@@ -109,7 +118,7 @@ impl Reception {
     /// Serves one connection to its end by the service that `service` makes for it.
     pub(crate) async fn serve<S, B>(
         &self,
-        stream: TcpStream,
+        stream: Transport,
         tally: Tally,
         attendance: Attendance<Watch>,
         service: impl FnOnce(SharedWatch) -> S,
@@ -156,11 +165,15 @@ impl Reception {
             }
         })
         .await;
-        if end == End::Broken || (end == End::Over && watch.uploads().is_empty()) {
+        if end == End::Broken {
             return;
         }
         let parts = connection.into_parts();
         let (mut wire, held) = parts.io.into_inner().into_parts();
+        if end == End::Over && watch.uploads().is_empty() {
+            wire.part();
+            return;
+        }
         if end == End::Upgraded
             && let Some(far) = watch.take_far()
         {
@@ -186,7 +199,7 @@ impl Reception {
         }
         if !watch.uploads().is_empty() {
             // Its client has sent them to the end and is done; their servers have not taken all of them yet.
-            let _ = wire.shutdown().await;
+            let _ = tokio::time::timeout(LINGER_MAX, wire.shutdown()).await;
             std::future::poll_fn(|cx| watch.poll_uploads(cx)).await;
         }
     }
@@ -236,11 +249,12 @@ impl End {
 /// Reads and forgets what a client is still sending, for a while. To close at once would make the system answer those
 /// bytes by a reset, and a reset may overtake the answer that says why.
 async fn linger(wire: &mut Wire) {
-    let _ = wire.shutdown().await;
     let mut forgotten = vec![0; LINGER_CHUNK_BYTES];
     let mut bytes_left = LINGER_BYTES_MAX;
     // Late or broken, it is closed all the same.
     let _ = tokio::time::timeout(LINGER_MAX, async {
+        // Under TLS the word of the end waits behind the answer for the client to take it.
+        let _ = wire.shutdown().await;
         while let Ok(count @ 1..) = wire.read(&mut forgotten).await {
             bytes_left = bytes_left.saturating_sub(count);
             if bytes_left == 0 {

@@ -11,6 +11,8 @@ pub struct Traffic {
     places: Arc<Semaphore>,
     connections_max: usize,
     accepted: AtomicU64,
+    handshakes: AtomicU64,
+    handshakes_failed: AtomicU64,
     read: AtomicU64,
     written: AtomicU64,
 }
@@ -23,6 +25,8 @@ impl Traffic {
             places: Arc::new(Semaphore::new(connections_max)),
             connections_max,
             accepted: AtomicU64::new(0),
+            handshakes: AtomicU64::new(0),
+            handshakes_failed: AtomicU64::new(0),
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
         }
@@ -44,12 +48,31 @@ impl Traffic {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Bytes read from clients, over connections that have ended.
+    /// TLS handshakes that came to a connection, since the start.
+    pub fn handshakes(&self) -> u64 {
+        self.handshakes.load(Ordering::Relaxed)
+    }
+
+    /// TLS handshakes that came to nothing: no TLS, no version or certificate that both sides take, or too late.
+    pub fn handshakes_failed(&self) -> u64 {
+        self.handshakes_failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn shook_hands(&self, well: bool) {
+        let counter = if well {
+            &self.handshakes
+        } else {
+            &self.handshakes_failed
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bytes read from clients, without what TLS adds, over connections that have ended.
     pub fn bytes_read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
 
-    /// Bytes written to clients, over connections that have ended.
+    /// Bytes written to clients, without what TLS adds, over connections that have ended.
     pub fn bytes_written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }

@@ -7,14 +7,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::traffic::Tally;
 use super::watch::SharedWatch;
+use crate::tls::Transport;
 
-/// A client's socket under watch.
+/// A client's socket under watch, TLS already taken off.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Transport,
     watch: SharedWatch,
     tally: Tally,
     /// The client closed its side.
@@ -22,7 +22,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream, watch: SharedWatch, tally: Tally) -> Self {
+    pub(crate) fn new(stream: Transport, watch: SharedWatch, tally: Tally) -> Self {
         Self {
             stream,
             watch,
@@ -32,9 +32,14 @@ impl Wire {
     }
 
     /// Writes what fits into the socket's buffer without waiting; for a last word before closing.
-    pub(crate) fn say(&self, words: &[u8]) {
-        // Whoever does not listen is closed upon all the same.
-        let _ = self.stream.try_write(words);
+    pub(crate) fn say(&mut self, words: &[u8]) {
+        self.stream.say(words);
+    }
+
+    /// Says that nothing more comes, if that can be said without waiting: under TLS it takes a word, and without one the client
+    /// could not tell the end from a cut.
+    pub(crate) fn part(&mut self) {
+        self.stream.part();
     }
 
     /// Whether the client closed its side.
@@ -56,6 +61,17 @@ impl Wire {
             }
         }
         written
+    }
+
+    /// What TLS has taken and the client has not is written by a flush, and only there is seen that a client takes nothing.
+    fn flushed_tls(&mut self, flushed: Poll<io::Result<()>>, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if self.stream.has_taken() || matches!(flushed, Poll::Ready(Ok(()))) {
+            self.watch.wrote();
+        }
+        if flushed.is_pending() && self.watch.write_blocked(cx.waker()).is_err() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        flushed
     }
 }
 
@@ -100,7 +116,11 @@ impl AsyncWrite for Wire {
 
     #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if matches!(self.stream, Transport::Tls(_)) {
+            return self.flushed_tls(flushed, cx);
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -21,6 +21,27 @@ pub(crate) struct Peer {
     style: ForwardedHeader,
     /// The address as an element of `X-Forwarded-For`, or as the `for=` of an element of `Forwarded`.
     element: HeaderValue,
+    scheme: Scheme,
+}
+
+/// How a client speaks to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    const fn value(self) -> HeaderValue {
+        HeaderValue::from_static(self.as_str())
+    }
 }
 
 /// Whether what a peer forwards is believed.
@@ -33,7 +54,7 @@ enum Trust {
 }
 
 impl Peer {
-    pub(crate) fn new(address: IpAddr, identity: &Identity) -> Self {
+    pub(crate) fn new(address: IpAddr, scheme: Scheme, identity: &Identity) -> Self {
         // By the same functions that find the client: two opinions on who is trusted would be a way around the limits.
         let address = plain(address);
         let trusted = is_trusted(identity, address);
@@ -48,6 +69,7 @@ impl Peer {
             trust: if trusted { Trust::Believed } else { Trust::Ignored },
             style,
             element: HeaderValue::try_from(text).expect("an address is written in visible ASCII"),
+            scheme,
         }
     }
 }
@@ -68,14 +90,14 @@ fn write_x_forwarded(headers: &mut HeaderMap, peer: &Peer) {
         let chain = continued(headers, &X_FORWARDED_FOR, &peer.element);
         headers.insert(X_FORWARDED_FOR, chain);
         // The trusted hop knows what the client asked of it, if it says so.
-        headers.entry(X_FORWARDED_PROTO).or_insert(HTTP);
+        headers.entry(X_FORWARDED_PROTO).or_insert(peer.scheme.value());
         if let Some(host) = host {
             headers.entry(X_FORWARDED_HOST).or_insert(host);
         }
         return;
     }
     headers.insert(X_FORWARDED_FOR, peer.element.clone());
-    headers.insert(X_FORWARDED_PROTO, HTTP);
+    headers.insert(X_FORWARDED_PROTO, peer.scheme.value());
     if let Some(host) = host {
         headers.insert(X_FORWARDED_HOST, host);
     }
@@ -91,7 +113,7 @@ fn write_rfc7239(headers: &mut HeaderMap, peer: &Peer) {
         // A host that passed `settle_host` holds neither quotes nor backslashes.
         let _ = write!(element, ";host=\"{host}\"");
     }
-    element.push_str(";proto=http");
+    let _ = write!(element, ";proto={}", peer.scheme.as_str());
     let Ok(element) = HeaderValue::try_from(element) else {
         return;
     };
@@ -113,9 +135,6 @@ fn continued(headers: &HeaderMap, name: &HeaderName, element: &HeaderValue) -> H
     HeaderValue::try_from(list).unwrap_or_else(|_| element.clone())
 }
 
-/// The scheme of every listener, until one speaks TLS.
-const HTTP: HeaderValue = HeaderValue::from_static("http");
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +154,7 @@ mod tests {
     fn check(style: ForwardedHeader, peer: &str, lines: &[(&'static str, &str)], expected: &[(&str, &str)]) {
         let peer = Peer::new(
             peer.parse().expect("a test's peer is one"),
+            Scheme::Http,
             &identity(&["10.0.0.0/8", "fd00::/8"], style),
         );
         let mut headers = HeaderMap::new();

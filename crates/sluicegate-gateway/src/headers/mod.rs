@@ -6,7 +6,7 @@ mod method;
 mod target;
 mod upgrade;
 
-pub(crate) use self::forwarded::{Peer, write_forwarded};
+pub(crate) use self::forwarded::{Peer, Scheme, write_forwarded};
 pub(crate) use self::hop::{strip_answer, strip_request};
 pub(crate) use self::method::settle_method;
 pub(crate) use self::target::{settle_host, to_origin_form};

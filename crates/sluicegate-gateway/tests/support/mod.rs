@@ -37,10 +37,15 @@ pub fn gateway(lines: &str) -> Running {
 /// As [`gateway`], with more of the policy behind.
 #[track_caller]
 pub fn gateway_with(lines: &str, rest: &str) -> Running {
-    let policy = policy(lines, rest);
-    let limiter = Limiter::new(&policy, &Secret::from_bytes([7; 32]), SystemClock::new()).unwrap();
+    gateway_by(&policy(lines, rest))
+}
+
+/// Runs a gateway by a policy.
+#[track_caller]
+pub fn gateway_by(policy: &Policy) -> Running {
+    let limiter = Limiter::new(policy, &Secret::from_bytes([7; 32]), SystemClock::new()).unwrap();
     let limiter = Arc::new(limiter);
-    let bound = Gateway::bind(&policy, Arc::clone(&limiter)).unwrap();
+    let bound = Gateway::bind(policy, Arc::clone(&limiter)).unwrap();
     let (trigger, stop) = shutdown();
     Running {
         address: bound.addresses()[0],
@@ -55,8 +60,14 @@ pub fn gateway_with(lines: &str, rest: &str) -> Running {
 /// The policy that [`gateway_with`] runs by.
 #[track_caller]
 pub fn policy(lines: &str, rest: &str) -> Policy {
+    policy_on("127.0.0.1:0", lines, rest)
+}
+
+/// As [`policy`], with a `listen` of its own.
+#[track_caller]
+pub fn policy_on(listen: &str, lines: &str, rest: &str) -> Policy {
     let mut text = String::from("version: 1\nadmin: { listen: off }\nstate: { memory: 1MiB }\ngateway:\n");
-    text.push_str("  listen: 127.0.0.1:0\n");
+    writeln!(text, "  listen: {listen}").unwrap();
     for line in lines.lines() {
         writeln!(text, "  {line}").unwrap();
     }

@@ -41,13 +41,14 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, Method};
 use sluicegate_core::{RULES_MAX, Report, Retry, Secret};
 use sluicegate_identity::Caller;
 use sluicegate_state::leases::{Leases, SharingStatus, StoreStanding};
-use sluicegate_state::{AnyClock, BUCKETS_MAX, HOLDS_MAX, Memory, Table, TableError};
+use sluicegate_state::{AnyClock, BUCKETS_MAX, Clock as _, HOLDS_MAX, Memory, Table, TableError};
 
 use crate::address;
 use crate::body::TooManyPointers;
@@ -262,6 +263,11 @@ impl Limiter {
             return Ok(Cow::Borrowed(path));
         }
         path::canonical_target(method, path, self.engine.load().paths)
+    }
+
+    /// The time of day by the limiter's clock, since 1970: for what bears a date, such as a certificate.
+    pub fn unix_now(&self) -> Duration {
+        Duration::from_nanos(self.shared.clock.unix_now())
     }
 
     /// What the node remembers.

@@ -10,8 +10,8 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::checked::{
-    Align, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, MethodOverride, OnMissingKey,
-    OnStoreLoss, OnSuccess, Pointer, STORE_SERVERS_MAX, SettleSource, Sharing, Spelling, StoreUrl,
+    Align, ClientAuth, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, MethodOverride, OnMissingKey,
+    OnStoreLoss, OnSuccess, Pointer, STORE_SERVERS_MAX, SettleSource, Sharing, Spelling, StoreUrl, TlsVersion,
 };
 use super::key::KeyItem;
 use super::scalar::{
@@ -84,11 +84,41 @@ shape! {
     ListenFields short for address {
         /// Address and port; port 0 asks the system for a free one.
         required address: SocketAddr,
-    }
-    not offered yet {
-        "tls": "leave it out and end TLS in front of the gateway",
+        /// TLS on this address, and nothing but TLS; plain HTTP unless said.
+        optional tls: TlsFields,
     }
 }
+
+shape! {
+    /// TLS on a listening address.
+    TlsFields {
+        /// File of the certificate (PEM), behind it those that lead to its authority.
+        required certificate: FilePath,
+        /// File of its private key (PEM), which not everybody may be able to read.
+        required private_key: FilePath,
+        /// Further certificates. A client gets the one for the name that it asks for, and the first where there is none.
+        optional more: OneOrMany<CertificateFields, 1, CERTIFICATES_MAX>,
+        /// File of the authorities (PEM) that clients' certificates must go back to; clients are not asked for one unless said.
+        optional client_ca: FilePath,
+        /// Whether a client without a certificate is turned away (require) or served all the same (request).
+        optional client_auth: ClientAuth = "require",
+        /// The lowest version that is spoken.
+        optional min_version: TlsVersion = "tls1.2",
+    }
+}
+
+shape! {
+    /// A certificate beside the first.
+    CertificateFields {
+        /// File of the certificate (PEM), behind it those that lead to its authority.
+        required certificate: FilePath,
+        /// File of its private key (PEM), which not everybody may be able to read.
+        required private_key: FilePath,
+    }
+}
+
+/// Certificates beside a listener's first: what one team runs behind one address. They are held in memory.
+const CERTIFICATES_MAX: usize = 1_000;
 
 shape! {
     /// Servers that answer the same requests.

@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::checked;
 use super::fault::{Faults, PolicyError, Warning};
 use super::findings::{At, Findings};
 use super::keys::{KEYS_FILE_BYTES_MAX, parse_keys};
@@ -89,7 +90,8 @@ impl PolicyText {
         let (mut policy, warnings) = super::parse(&name, &text, nodes)?;
         if let Some(folder) = self.path.parent() {
             let named = policy.identity.api_keys.iter_mut().map(|keys| &mut keys.file);
-            for path in policy.state.paths_mut().chain(named) {
+            let of_gateway = policy.gateway.iter_mut().flat_map(checked::Gateway::paths_mut);
+            for path in policy.state.paths_mut().chain(named).chain(of_gateway) {
                 *path = folder.join(&*path);
             }
         }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 use sluicegate::policy::Policy;
 use sluicegate::policy::checked::{
-    Admin, Algorithm, Align, Caps, CostSource, CostSpec, Count, Deadlines, Division, Enforce, FailedWhen, Failures,
-    ForwardedHeader, Gateway, Identity, KeyPart, OnMissingKey, OnStoreLoss, OnSuccess, Overflow, Pointer, Rule,
-    RuleLimit, SecretSource, SettleSource, Sharing, Split, State, Step, StoreAddress,
+    Admin, Algorithm, Align, Caps, ClientAuth, CostSource, CostSpec, Count, Deadlines, Division, Enforce, FailedWhen,
+    Failures, ForwardedHeader, Gateway, Identity, KeyPart, OnMissingKey, OnStoreLoss, OnSuccess, Overflow, Pointer,
+    Rule, RuleLimit, SecretSource, SettleSource, Sharing, Split, State, Step, StoreAddress, TlsVersion,
 };
 
 use crate::{POLICY_DOC, examples, policy};
@@ -341,6 +341,32 @@ fn what_is_left_out_has_its_documented_default() {
     assert_eq!(policy.state.memory, State::default().memory);
     assert_eq!(policy.state.directory, None);
     assert_eq!(policy.identity.trusted_proxies, Identity::default().trusted_proxies);
+}
+
+#[test]
+fn a_listener_speaks_tls_where_it_says_so_by_files_beside_the_policy() {
+    let text = "version: 1\ngateway:\n  listen:\n    - 0.0.0.0:80\n    - { address: 0.0.0.0:443, tls: { certificate: c.pem, private_key: /k.pem } }\n    \
+                - { address: 0.0.0.0:444, tls: { certificate: c, private_key: k, more: { certificate: d, private_key: l }, client_ca: a.pem, \
+                client_auth: request, min_version: tls1.3 } }\n  upstreams: { api: { servers: a:1 } }\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("policy.yaml");
+    std::fs::write(&file, text).expect("a file");
+    let (policy, _) = Policy::load(&file).expect("no faults");
+    let [plain, tls, asking] = &policy.gateway.as_ref().expect("a gateway").listen[..] else {
+        unreachable!("three listeners")
+    };
+    assert_eq!(plain.tls, None);
+    let tls = tls.tls.as_ref().expect("TLS");
+    assert_eq!(tls.certificates[0].certificate, folder.path().join("c.pem"));
+    assert_eq!(tls.certificates[0].private_key, Path::new("/k.pem"));
+    assert_eq!((&tls.clients, tls.min_version), (&None, TlsVersion::Tls12));
+    let asking = asking.tls.as_ref().expect("TLS");
+    assert_eq!((asking.certificates.len(), asking.min_version), (2, TlsVersion::Tls13));
+    let clients = asking.clients.as_ref().expect("clients are asked");
+    assert_eq!(
+        (clients.authorities.clone(), clients.auth),
+        (folder.path().join("a.pem"), ClientAuth::Request)
+    );
 }
 
 #[test]

@@ -4,10 +4,15 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::super::checked::{Admin, Caps, Deadlines, Gateway, Listen, Server, Upstream};
+use super::super::checked::{
+    Admin, Caps, ClientAuth, ClientAuthorities, Deadlines, Gateway, Listen, ListenTls, Server, ServerCertificate,
+    TlsVersion, Upstream,
+};
 use super::super::findings::{Findings, Located};
-use super::super::raw::{CapsFields, DeadlinesFields, GatewayFields, ListenFields, ServerFields, UpstreamFields};
-use super::super::scalar::Span;
+use super::super::raw::{
+    CapsFields, DeadlinesFields, GatewayFields, ListenFields, ServerFields, TlsFields, UpstreamFields,
+};
+use super::super::scalar::{FilePath, Span};
 use super::super::shape::Field;
 
 /// The names of the upstreams, in file order; `None` where the file has no gateway, or one whose upstreams are faulty.
@@ -59,9 +64,54 @@ fn check_listen(list: Vec<Located<ListenFields>>, admin: &Admin, findings: &mut 
                 "choose another port here, or another `admin.listen`",
             );
         }
-        listen.push(Listen { address });
+        // A fault in it keeps the file from being a policy, whatever stands here.
+        let tls = value.tls.value().and_then(|tls| check_tls(tls, findings));
+        listen.push(Listen { address, tls });
     }
     listen
+}
+
+/// `None` once a fault is noted.
+fn check_tls(raw: TlsFields, findings: &mut Findings<'_>) -> Option<ListenTls> {
+    if let (Some(auth), true) = (raw.client_auth.as_ref(), raw.client_ca.is_absent()) {
+        findings.fault_in_name(
+            auth.spot,
+            "nobody says by whom a client's certificate is judged",
+            "add `client_ca` with a file of authorities, or remove the field",
+        );
+    }
+    let pair = |certificate: Field<FilePath>, private_key: Field<FilePath>| {
+        Some(ServerCertificate {
+            certificate: certificate.value()?.0,
+            private_key: private_key.value()?.0,
+        })
+    };
+    let mut seen: HashSet<_> = raw
+        .certificate
+        .as_ref()
+        .map(|file| file.value.0.clone())
+        .into_iter()
+        .collect();
+    let more = raw.more.value().map_or_else(Vec::new, |list| list.0);
+    for file in more.iter().filter_map(|fields| fields.value.certificate.as_ref()) {
+        if !seen.insert(file.value.0.clone()) {
+            findings.fault(file.spot, "is listed twice", "remove one of the two");
+        }
+    }
+    let more = more
+        .into_iter()
+        .map(|fields| pair(fields.value.certificate, fields.value.private_key));
+    let auth = raw.client_auth.value().unwrap_or(ClientAuth::Require);
+    Some(ListenTls {
+        certificates: std::iter::once(pair(raw.certificate, raw.private_key))
+            .chain(more)
+            .collect::<Option<_>>()?,
+        clients: raw.client_ca.value().map(|file| ClientAuthorities {
+            authorities: file.0,
+            auth,
+        }),
+        min_version: raw.min_version.value().unwrap_or(TlsVersion::Tls12),
+    })
 }
 
 fn check_servers(

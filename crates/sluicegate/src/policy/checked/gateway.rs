@@ -1,6 +1,7 @@
 //! Where requests come in and where they go: listeners, upstreams, deadlines and caps.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The reverse proxy's listeners, upstreams, deadlines and caps.
@@ -30,11 +31,81 @@ pub enum MethodOverride {
     Honour,
 }
 
+impl Gateway {
+    /// Every file that it names, to be seen from another folder.
+    pub(in crate::policy) fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let tls = self.listen.iter_mut().filter_map(|listen| listen.tls.as_mut());
+        tls.flat_map(|tls| {
+            let pairs = tls.certificates.iter_mut();
+            let pairs = pairs.flat_map(|pair| [&mut pair.certificate, &mut pair.private_key]);
+            pairs.chain(tls.clients.as_mut().map(|clients| &mut clients.authorities))
+        })
+    }
+}
+
 /// One listening address.
 #[derive(Debug, Clone)]
 pub struct Listen {
     /// Port 0 asks the system for a free one.
     pub address: SocketAddr,
+    /// `None` means plain HTTP.
+    pub tls: Option<ListenTls>,
+}
+
+/// TLS on a listening address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenTls {
+    /// At least one; the first is for clients that ask for no name, or for one that none is for.
+    pub certificates: Vec<ServerCertificate>,
+    /// `None` means that clients are not asked who they are.
+    pub clients: Option<ClientAuthorities>,
+    /// Lower versions are not spoken.
+    pub min_version: TlsVersion,
+}
+
+impl ListenTls {
+    /// Every file that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let pairs = self.certificates.iter();
+        let pairs = pairs.flat_map(|pair| [pair.certificate.as_path(), pair.private_key.as_path()]);
+        pairs.chain(self.clients.iter().map(|clients| clients.authorities.as_path()))
+    }
+}
+
+/// A certificate with its private key, as files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerCertificate {
+    /// PEM, the listener's own certificate first.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub private_key: PathBuf,
+}
+
+/// By whom clients' certificates are judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAuthorities {
+    /// A file of certificates (PEM).
+    pub authorities: PathBuf,
+    /// What becomes of clients that show none.
+    pub auth: ClientAuth,
+}
+
+/// Whether a client has to show a certificate. One that is shown has to be good, either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Without one there is no connection.
+    Require,
+    /// It may, and who does is known by it.
+    Request,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
 }
 
 /// A named set of servers that answer the same requests.

@@ -16,7 +16,10 @@ mod state;
 
 pub use crate::body::Pointer;
 pub use charge::{CostSource, CostSpec, Count, FailedWhen, Failures, OnSuccess, SettleSource, Step};
-pub use gateway::{Admin, Caps, Deadlines, Gateway, Listen, MethodOverride, Server, Upstream};
+pub use gateway::{
+    Admin, Caps, ClientAuth, ClientAuthorities, Deadlines, Gateway, Listen, ListenTls, MethodOverride, Server,
+    ServerCertificate, TlsVersion, Upstream,
+};
 pub use identity::{ApiKeys, ForwardedHeader, Identity};
 pub use paths::{EncodedSlash, Paths, Spelling};
 pub use route::{IMPLICIT_ROUTE, Route};

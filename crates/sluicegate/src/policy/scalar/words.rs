@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::super::checked::{
-    Align, EncodedSlash, ForwardedHeader, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Sharing, Spelling,
+    Align, ClientAuth, EncodedSlash, ForwardedHeader, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Sharing,
+    Spelling, TlsVersion,
 };
 use super::super::nearest::nearest;
 use super::super::yaml::Kind;
@@ -178,4 +179,14 @@ words!(OnStoreLoss, "local, closed or open", {
     "local" => OnStoreLoss::Local,
     "closed" => OnStoreLoss::Closed,
     "open" => OnStoreLoss::Open,
+});
+
+words!(ClientAuth, "require or request", {
+    "require" => ClientAuth::Require,
+    "request" => ClientAuth::Request,
+});
+
+words!(TlsVersion, "tls1.2 or tls1.3", {
+    "tls1.2" => TlsVersion::Tls12,
+    "tls1.3" => TlsVersion::Tls13,
 });
