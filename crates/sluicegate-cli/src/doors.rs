@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::descriptors;
 use crate::directory::OnlyUser;
 use crate::environment::Environment;
+use crate::key_server::KeyServer;
 use crate::snapshot::Keeper;
 use crate::store::Sharing;
 use crate::traffic::TrafficSource;
@@ -36,6 +37,8 @@ pub(crate) struct Doors {
     keeper: Keeper,
     /// `None` where the policy shares nothing.
     sharing: Option<Sharing>,
+    /// `None` where no keys of tokens come from a server.
+    _key_server: Option<KeyServer>,
     _directory: Option<OnlyUser>,
     _cleaner: Cleaner,
 }
@@ -97,6 +100,7 @@ impl Doors {
         let sharing = share
             .map(|share| Sharing::start(&limiter, share, environment))
             .transpose()?;
+        let key_server = KeyServer::start(policy, &limiter)?;
         let readiness = Readiness::new();
 
         // Before the gateway looks how many clients it has descriptors for.
@@ -154,6 +158,7 @@ impl Doors {
             keeper,
             sharing,
             _cleaner: cleaner,
+            _key_server: key_server,
             _directory: directory,
         })
     }

@@ -20,6 +20,7 @@ mod draw;
 mod environment;
 mod excerpt;
 mod exit;
+mod key_server;
 mod logging;
 mod output;
 mod reload;

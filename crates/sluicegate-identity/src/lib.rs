@@ -1,9 +1,9 @@
 //! Who is calling, verified.
 //!
 //! ```text
-//!  a header's value ──► KeyDigest ──► Directory::find ──┐
-//!                                                       ├──► Vouched ──► Caller: key, user, certificate
-//!  what a program has verified itself ──────────────────┘
+//!  an API key ──► KeyDigest ──► Directory::find ──────────────────┐
+//!  a token ──► jwt::Verifier: cache, else signature and claims ───┼──► Vouched ──► Caller: key, user, certificate
+//!  what a program has verified itself ────────────────────────────┘
 //! ```
 //!
 //! What is not verified is not an identity: whoever shows a key that nobody has issued is as if it had shown none, so that
@@ -20,15 +20,16 @@
 //! # Ok::<(), sluicegate_identity::DirectoryError>(())
 //! ```
 //!
-//! Read on in this order: [`Caller`], [`Vouched`], [`Directory`], [`KeyDigest`], [`FreshKey`].
+//! Read on in this order: [`Caller`], [`Vouched`], [`Directory`], [`KeyDigest`], [`FreshKey`]; then [`jwt`].
 //!
-//! Pure but for what is handed in: no clock, no randomness, no file. Rust 1.91 or later.
+//! Pure but for what is handed in: no clock, no randomness, no file, no network. Rust 1.91 or later.
 #![forbid(unsafe_code)]
 
 mod caller;
 mod digest;
 mod directory;
 mod fresh;
+pub mod jwt;
 
 pub use caller::{Caller, VouchKind, Vouched};
 pub use digest::{DigestFault, KeyDigest};

@@ -10,6 +10,7 @@
 //! | [`fleet`] | nodes that share limits, and a store, in simulated time |
 //! | [`store_conformance`] | what every store keeps to |
 //! | [`certificates`] | certificates with their keys, and whom they are of |
+//! | `tokens` (a feature) | keys that sign tokens, and the tokens |
 //! | [`poll`] | waiting for what other processes do |
 //! | [`environment`] | what whoever runs the tests may ask for |
 #![forbid(unsafe_code)]
@@ -27,4 +28,6 @@ mod ports;
 pub mod proxy;
 pub mod redis;
 pub mod store_conformance;
+#[cfg(feature = "tokens")]
+pub mod tokens;
 pub mod upstream;

@@ -73,6 +73,8 @@ pub use route::{PathConflict, RouteId};
 pub use sharing::{News, ShareError, Sharer};
 pub use sluicegate_core::sharing::OnStoreLoss;
 pub use sluicegate_core::{Cost, Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
+#[cfg(feature = "jwt")]
+pub use sluicegate_identity::jwt;
 pub use sluicegate_identity::{Caller, FreshKey, KeyDigest, VouchKind, Vouched};
 pub use sluicegate_state::leases::{SharedBucket, SharingCounts, SharingStatus, StoreStanding};
 pub use sluicegate_state::snapshot::{Durability, ReadError, WriteError, Written};

@@ -138,6 +138,11 @@ pub(crate) fn store_key(secret: &Secret) -> [u8; 32] {
     blake3::derive_key("sluicegate store key 1", secret.expose())
 }
 
+/// The key of the hash that tokens are remembered by, in this process's memory alone.
+pub(crate) fn token_key(secret: &Secret) -> [u8; 32] {
+    blake3::derive_key("sluicegate token cache 1", secret.expose())
+}
+
 /// A number for this node, from 1 to below 2⁵³. Without randomness, which secrets would need more, all nodes would have the same.
 pub fn node_number() -> u64 {
     (getrandom::u64().unwrap_or_default() >> 11).max(1)

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use sluicegate::Limiter;
-use sluicegate::policy::checked::{SecretSource, State, StoreAddress, StoreTls};
+use sluicegate::policy::checked::{KeysFrom, KeysUrl, SecretSource, State, StoreAddress, StoreTls};
 use sluicegate::policy::{FieldFault, Policy, PolicyError, PolicyText, Warning};
 use sluicegate_admin::{Reloaded, Reloads};
 use sluicegate_gateway::Settings;
@@ -28,6 +28,7 @@ pub(crate) use self::told::warn;
 use self::watch::Watch;
 pub(crate) use self::wishes::Wishes;
 use crate::check::UNREADABLE_REMEDY;
+use crate::key_server;
 
 /// Reads the policy file, and puts it in force.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub(crate) struct Reader {
 struct Fixed {
     state: State,
     admin: Option<SocketAddr>,
+    /// Where the keys of tokens are fetched from, if they are.
+    keys_url: Option<KeysUrl>,
 }
 
 impl Reader {
@@ -67,6 +70,7 @@ impl Reader {
             fixed: Fixed {
                 state: policy.state.clone(),
                 admin: policy.admin.listen,
+                keys_url: key_server::url_of(policy).cloned(),
             },
             settings,
             limiter,
@@ -179,8 +183,12 @@ fn named(policy: &Policy) -> Vec<PathBuf> {
     let keys = policy.identity.api_keys.iter().map(|keys| keys.file.clone());
     let listen = policy.gateway.iter().flat_map(|gateway| &gateway.listen);
     let tls = listen.filter_map(|listen| listen.tls.as_ref());
-    keys.chain(tls.flat_map(|tls| tls.files().map(Path::to_owned)))
-        .collect()
+    let tokens = policy.identity.jwt.iter().filter_map(|jwt| match &jwt.keys_from {
+        KeysFrom::File(path) => Some(path.clone()),
+        KeysFrom::Url(_) => None,
+    });
+    let tls = tls.flat_map(|tls| tls.files().map(Path::to_owned));
+    keys.chain(tokens).chain(tls).collect()
 }
 
 impl Fixed {
@@ -190,8 +198,13 @@ impl Fixed {
             Some(SecretSource::Variable(_)) => &["state", "secret"],
             _ => &["state", "secret_file"],
         };
-        let fields: [(&'static [&'static str], bool); 7] = [
+        let fields: [(&'static [&'static str], bool); 8] = [
             (&["admin", "listen"], policy.admin.listen != self.admin),
+            // Whoever fetches is there from the start, or not at all.
+            (
+                &["identity", "jwt", "jwks"],
+                key_server::url_of(policy) != self.keys_url.as_ref(),
+            ),
             (&["state", "memory"], now.memory != before.memory),
             (&["state", "split"], now.split != before.split),
             (&["state", "directory"], now.directory != before.directory),
@@ -245,6 +258,7 @@ mod tests {
         let fixed = Fixed {
             state: before.state.clone(),
             admin: before.admin.listen,
+            keys_url: None,
         };
         for (state, fields) in [
             ("secret_file: ./secret, share: \"redis://a:6379\"", &[][..]),

@@ -4,6 +4,7 @@ mod process;
 mod readme;
 mod reload;
 mod snapshot;
+mod tokens;
 mod unread;
 
 use std::collections::BTreeMap;

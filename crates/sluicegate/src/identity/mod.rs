@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+#[cfg(feature = "jwt")]
+use sluicegate_identity::jwt::Verifier;
 use sluicegate_identity::{Caller, VouchKind, Vouched};
 use sluicegate_state::{AnyClock, Clock as _};
 
@@ -18,15 +20,35 @@ pub(crate) struct Resolver {
     pub(crate) identity: Identity,
     /// The headers in which callers show who they are, each once.
     headers: Box<[HeaderName]>,
+    /// `None` where no tokens are read.
+    #[cfg(feature = "jwt")]
+    verifier: Option<Arc<Verifier>>,
 }
 
 impl Resolver {
-    pub(crate) fn new(identity: &Identity) -> Self {
-        let headers = identity.api_keys.iter().map(|keys| keys.header.clone());
+    /// Makes `identity` ready. A verifier of the same tokens goes on from `former`, with what it remembers and, where the policy's file
+    /// has none, its keys. `token_key` is what tokens are remembered under.
+    #[cfg_attr(
+        not(feature = "jwt"),
+        expect(unused_variables, reason = "only tokens are remembered")
+    )]
+    pub(crate) fn new(identity: &Identity, former: Option<&Self>, token_key: [u8; 32]) -> Self {
+        let keys = identity.api_keys.iter().map(|keys| &keys.header);
+        let tokens = identity.jwt.iter().map(|jwt| &jwt.header);
+        let mut headers: Vec<HeaderName> = keys.chain(tokens).cloned().collect();
+        headers.dedup();
         Self {
-            headers: headers.collect(),
+            headers: headers.into(),
+            #[cfg(feature = "jwt")]
+            verifier: verifier(identity, former, token_key),
             identity: identity.clone(),
         }
+    }
+
+    /// Who verifies tokens; `None` where none are read.
+    #[cfg(feature = "jwt")]
+    pub(crate) const fn verifier(&self) -> Option<&Arc<Verifier>> {
+        self.verifier.as_ref()
     }
 
     /// Whether a header that says who calls stands there twice and says two things.
@@ -39,7 +61,8 @@ impl Resolver {
         })
     }
 
-    /// Who calls: what the program has `given`, and what the headers show beside it. No allocation.
+    /// Who calls: what the program has `given`, and what the headers show beside it. No allocation for a key, and for a token that was
+    /// verified before.
     pub(crate) fn resolve(&self, given: &Caller, headers: &HeaderMap, clock: &AnyClock) -> Caller {
         let mut caller = given.clone();
         if let Some(keys) = &self.identity.api_keys
@@ -48,14 +71,40 @@ impl Resolver {
         {
             caller.add(Arc::clone(vouched));
         }
+        #[cfg(feature = "jwt")]
+        if let (Some(jwt), Some(verifier)) = (&self.identity.jwt, &self.verifier)
+            && caller.vouched(VouchKind::User).is_none()
+            && let Some(token) = shown(headers, &jwt.header)
+            && let Ok(vouched) = verifier.verify(token, unix_seconds(clock))
+        {
+            caller.add(vouched);
+        }
         caller
     }
 }
 
+#[cfg(feature = "jwt")]
+fn verifier(identity: &Identity, former: Option<&Resolver>, token_key: [u8; 32]) -> Option<Arc<Verifier>> {
+    let jwt = identity.jwt.as_ref()?;
+    let is_same = |former: &&Resolver| {
+        let before = former.identity.jwt.as_ref();
+        before.is_some_and(|before| before.terms == jwt.terms && before.keys_from == jwt.keys_from)
+    };
+    let former = former.filter(is_same).and_then(|former| former.verifier.clone());
+    let verifier = former.unwrap_or_else(|| Arc::new(Verifier::new(jwt.terms.clone(), token_key)));
+    if let Some(keys) = &jwt.keys {
+        verifier.replace_keys(Arc::clone(keys));
+    }
+    Some(verifier)
+}
+
+fn unix_seconds(clock: &AnyClock) -> u64 {
+    Duration::from_nanos(clock.unix_now()).as_secs()
+}
+
 fn find_key<'k>(keys: &'k ApiKeys, headers: &HeaderMap, clock: &AnyClock) -> Option<&'k Arc<Vouched>> {
     let shown = shown(headers, &keys.header)?;
-    let now = || Duration::from_nanos(clock.unix_now()).as_secs();
-    keys.directory.find(shown, now)
+    keys.directory.find(shown, || unix_seconds(clock))
 }
 
 /// What stands in a header, without the blanks around it; of `authorization` what stands behind the word `Bearer` (RFC 6750, section

@@ -119,26 +119,19 @@ pub(super) enum NoCharge {
 impl Engine {
     /// Makes a limiter's first policy ready, and puts its buckets in force. `generation` is its number.
     pub(super) fn new(policy: &Policy, shared: Arc<Shared>, generation: u32) -> Result<Self, LimiterError> {
-        Self::make(policy, shared, generation, None, &[])
+        Self::make(policy, shared, generation, None)
     }
 
     /// Makes a policy ready to take the place of another, whose counts it goes on with.
     pub(super) fn after(policy: &Policy, former: &Self, generation: u32) -> Result<Self, LimiterError> {
-        Self::make(
-            policy,
-            Arc::clone(&former.shared),
-            generation,
-            Some(&former.metrics),
-            &former.rules,
-        )
+        Self::make(policy, Arc::clone(&former.shared), generation, Some(former))
     }
 
     fn make(
         policy: &Policy,
         shared: Arc<Shared>,
         generation: u32,
-        former: Option<&Metrics>,
-        former_rules: &[Rule],
+        former: Option<&Self>,
     ) -> Result<Self, LimiterError> {
         let rules_by_route: Box<[Box<[usize]>]> = (0..policy.routes.len())
             .map(Some)
@@ -159,6 +152,7 @@ impl Engine {
         }
         // Last: from here on nothing can go wrong but the table itself, which then has changed nothing.
         let buckets = shared.table.install(specs.buckets, shared.now())?;
+        let former_rules = former.map_or(&[][..], |former| &former.rules);
         let together = specs
             .shared
             .into_iter()
@@ -199,7 +193,11 @@ impl Engine {
                 .zip(&policy.rules)
                 .map(|(id, rule)| (rule.name.as_str().into(), id))
                 .collect(),
-            resolver: Resolver::new(&policy.identity),
+            resolver: Resolver::new(
+                &policy.identity,
+                former.map(|former| &former.resolver),
+                shared.token_key,
+            ),
             paths: policy.paths,
             on_route,
             metrics: Metrics::new(
@@ -208,7 +206,7 @@ impl Engine {
                     rules: told.rule_names.clone(),
                     routes: told.route_names.clone(),
                 },
-                former,
+                former.map(|former| &former.metrics),
             ),
             waiting_max: policy.state.waiting,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),

@@ -270,6 +270,13 @@ impl Limiter {
         Duration::from_nanos(self.shared.clock.unix_now())
     }
 
+    /// Who verifies tokens by the policy in force; `None` where it reads none. Whoever fetches the keys hands them over here; a change of
+    /// the policy keeps the verifier as long as it says the same of tokens.
+    #[cfg(feature = "jwt")]
+    pub fn verifier(&self) -> Option<Arc<sluicegate_identity::jwt::Verifier>> {
+        self.engine.load().resolver.verifier().cloned()
+    }
+
     /// What the node remembers.
     pub fn table(&self) -> &Table {
         &self.shared.table

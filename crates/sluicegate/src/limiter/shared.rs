@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) hasher: KeyHasher,
     /// The secret's, for what is written under it.
     pub(crate) fingerprint: Fingerprint,
+    /// What tokens are remembered under.
+    pub(super) token_key: [u8; 32],
     /// Requests that wait in queues.
     waiting: AtomicUsize,
     /// Reservations that are found again by an id.
@@ -35,6 +37,7 @@ impl Shared {
             clock,
             hasher: KeyHasher::new(secret),
             fingerprint: secret::fingerprint(secret),
+            token_key: secret::token_key(secret),
             waiting: AtomicUsize::new(0),
             open: Registry::default(),
         }

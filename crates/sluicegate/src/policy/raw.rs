@@ -10,13 +10,15 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::checked::{
-    Align, ClientAuth, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, MethodOverride, OnMissingKey,
-    OnStoreLoss, OnSuccess, Pointer, STORE_SERVERS_MAX, SettleSource, Sharing, Spelling, StoreUrl, TlsVersion,
+    Align, ClaimName, ClientAuth, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, KeysFrom,
+    MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Pointer, STORE_SERVERS_MAX, SettleSource, Sharing, Spelling,
+    StoreUrl, TlsVersion,
 };
 use super::key::KeyItem;
 use super::scalar::{
     AddressOrOff, AlgorithmWord, CountWord, Day, FailureSign, FilePath, HostPattern, LimitText, Name, OverflowText,
-    PathPattern, Percent, Prose, Size, SizeOrUnbounded, Span, SpanOrOff, Truth, Username, Variable, Version, Whole,
+    Party, PathPattern, Percent, Prose, Size, SizeOrUnbounded, Span, SpanOrOff, TokenAlgorithm, Truth, Username,
+    Variable, Version, Whole,
 };
 use super::shape::{List, Named, OneOrMany, shape};
 
@@ -290,9 +292,8 @@ shape! {
         optional body_bytes: Size<1_024, 1_048_576> = "64KiB",
         /// The keys that callers are known by.
         optional api_keys: ApiKeysFields,
-    }
-    not offered yet {
-        "jwt": "leave it out; tokens are not read yet",
+        /// Tokens that callers are known by.
+        optional jwt: JwtFields,
     }
 }
 
@@ -303,6 +304,28 @@ shape! {
         optional header: HeaderName = "x-api-key",
         /// The file that the keys' hashes are in, written by `sluicegate keys`, seen from the policy file's folder.
         required file: FilePath,
+    }
+}
+
+shape! {
+    /// Tokens (JWT): who issues them, and what of them is believed.
+    JwtFields {
+        /// The keys that tokens are signed by, a JSON Web Key Set: a file, seen from the policy file's folder, or `https://…`.
+        required jwks: KeysFrom,
+        /// Who must have issued a token, as in its claim `iss`.
+        required issuer: Party,
+        /// Whom a token must be meant for, as in its claim `aud`.
+        required audience: Party,
+        /// By which algorithms a token may be signed; RS256 and ES256 unless said.
+        optional algorithms: OneOrMany<TokenAlgorithm, 1, 9>,
+        /// The claim that names the user.
+        optional user: ClaimName = "sub",
+        /// The claim that names the tenant; none unless said.
+        optional tenant: ClaimName,
+        /// The claim that names the tier; none unless said.
+        optional tier: ClaimName,
+        /// The header that holds the token; in `authorization` behind the word `Bearer`.
+        optional header: HeaderName = "authorization",
     }
 }
 

@@ -7,7 +7,10 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::checked;
+#[cfg(feature = "jwt")]
+use sluicegate_identity::jwt::{KEY_SET_BYTES_MAX, KeySet};
+
+use super::checked::{self, KeysFrom};
 use super::fault::{Faults, PolicyError, Warning};
 use super::findings::{At, Findings};
 use super::keys::{KEYS_FILE_BYTES_MAX, parse_keys};
@@ -89,9 +92,17 @@ impl PolicyText {
         let text = text_of(&name, &self.bytes, FILE_BYTES_MAX)?;
         let (mut policy, warnings) = super::parse(&name, &text, nodes)?;
         if let Some(folder) = self.path.parent() {
-            let named = policy.identity.api_keys.iter_mut().map(|keys| &mut keys.file);
+            let keys = policy.identity.api_keys.iter_mut().map(|keys| &mut keys.file);
+            let tokens = policy
+                .identity
+                .jwt
+                .iter_mut()
+                .filter_map(|jwt| match &mut jwt.keys_from {
+                    KeysFrom::File(path) => Some(path),
+                    KeysFrom::Url(_) => None,
+                });
             let of_gateway = policy.gateway.iter_mut().flat_map(checked::Gateway::paths_mut);
-            for path in policy.state.paths_mut().chain(named).chain(of_gateway) {
+            for path in policy.state.paths_mut().chain(keys).chain(tokens).chain(of_gateway) {
                 *path = folder.join(&*path);
             }
         }
@@ -115,6 +126,24 @@ impl PolicyText {
             let text = text_of(&name, &bytes, KEYS_FILE_BYTES_MAX)?;
             keys.directory = Arc::new(parse_keys(&name, &text)?.directory);
         }
+        #[cfg(feature = "jwt")]
+        if let Some(jwt) = &mut policy.identity.jwt
+            && let KeysFrom::File(path) = &jwt.keys_from
+        {
+            let field = &["identity", "jwt", "jwks"];
+            let read = read_bounded(path, KEY_SET_BYTES_MAX);
+            let bytes = read.map_err(|error| self.unreadable(field, path, &error))?;
+            all.update(blake3::hash(&bytes).as_bytes());
+            let keys = KeySet::parse(&bytes, &jwt.terms.algorithms).map_err(|fault| {
+                let problem = format!("{} is no set of keys: {fault}", path.display());
+                self.fault_in(
+                    field,
+                    problem,
+                    "write the JSON Web Key Set that the issuer publishes".to_owned(),
+                )
+            })?;
+            jwt.keys = Some(Arc::new(keys));
+        }
         Ok(*all.finalize().as_bytes())
     }
 
@@ -122,6 +151,11 @@ impl PolicyText {
     fn unreadable(&self, field: &'static [&'static str], path: &Path, error: &io::Error) -> Faults {
         let problem = format!("{} cannot be read: {error}", path.display());
         let remedy = "name a file that is there and may be read; `sluicegate keys add` makes one of keys".to_owned();
+        self.fault_in(field, problem, remedy)
+    }
+
+    /// One fault of what a field names.
+    fn fault_in(&self, field: &'static [&'static str], problem: String, remedy: String) -> Faults {
         let fault = FieldFault { field, problem, remedy };
         self.faults(vec![fault]).unwrap_or_else(|| {
             // One was given.

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use http::HeaderName;
+use http::header::AUTHORIZATION;
 use sluicegate_identity::Directory;
+use sluicegate_identity::jwt::{Algorithm, Terms};
 
-use super::super::checked::{ApiKeys, Identity};
-use super::super::findings::Findings;
-use super::super::raw::{AddressPrefixFields, ApiKeysFields, IdentityFields};
+use super::super::checked::{ApiKeys, CLAIMS_KEPT_MAX, ClaimName, Identity, Jwt, KeyPart};
+use super::super::findings::{Findings, Located};
+use super::super::raw::{AddressPrefixFields, ApiKeysFields, IdentityFields, JwtFields};
 use super::super::shape::Field;
+use super::rules::Rules;
 
 /// Where a fault is noted, the default stands in.
 pub(super) fn check(raw: IdentityFields, findings: &mut Findings<'_>) -> Identity {
@@ -48,6 +51,7 @@ pub(super) fn check(raw: IdentityFields, findings: &mut Findings<'_>) -> Identit
         check_prefix(&prefix, &mut identity, findings);
     }
     identity.api_keys = raw.api_keys.value().and_then(check_api_keys);
+    identity.jwt = raw.jwt.given().and_then(|jwt| check_jwt(jwt, findings));
     identity
 }
 
@@ -84,6 +88,83 @@ fn check_api_keys(raw: ApiKeysFields) -> Option<ApiKeys> {
         file: raw.file.value()?.0,
         directory: Arc::new(Directory::default()),
     })
+}
+
+/// `None` once a fault is noted.
+fn check_jwt(raw: Located<JwtFields>, findings: &mut Findings<'_>) -> Option<Jwt> {
+    let Located { value: raw, spot } = raw;
+    if !cfg!(feature = "jwt") {
+        findings.fault_in_name(
+            spot,
+            "tokens are not read by this program: it was built without them",
+            "build it with the feature `jwt`, or leave this out",
+        );
+        return None;
+    }
+    let mut algorithms = Vec::new();
+    match raw.algorithms {
+        Field::Absent => algorithms.extend(ALGORITHMS_DEFAULT),
+        Field::Faulty => return None,
+        Field::Given(list) => {
+            for Located { value, spot } in list.value.0 {
+                if algorithms.contains(&value.0) {
+                    findings.fault(
+                        spot,
+                        format!("\"{}\" is listed twice", value.0),
+                        "remove one of the two",
+                    );
+                }
+                algorithms.push(value.0);
+            }
+        }
+    }
+    let name = |field: Field<ClaimName>| field.value().map(|name| name.as_str().to_owned());
+    Some(Jwt {
+        header: raw.header.value().unwrap_or(AUTHORIZATION),
+        keys_from: raw.jwks.value()?,
+        terms: Terms {
+            issuer: raw.issuer.value()?.0,
+            audience: raw.audience.value()?.0,
+            algorithms,
+            user: name(raw.user).unwrap_or_else(|| USER_DEFAULT.to_owned()),
+            tenant: name(raw.tenant),
+            tier: name(raw.tier),
+            claims: Vec::new(),
+        },
+        #[cfg(feature = "jwt")]
+        keys: None,
+    })
+}
+
+/// What nearly all issuers sign by.
+const ALGORITHMS_DEFAULT: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Es256];
+
+/// The claim that is there to name whom a token is about (RFC 7519, section 4.1.2).
+const USER_DEFAULT: &str = "sub";
+
+/// Has tokens keep the claims that rules count by.
+pub(super) fn keep_claims(identity: &mut Identity, rules: &Rules, findings: &mut Findings<'_>) {
+    let mut names: Vec<&str> = Vec::new();
+    for entry in &rules.all {
+        for part in entry.rule.iter().flat_map(|rule| &rule.key) {
+            let KeyPart::Claim(name) = part else { continue };
+            if names.contains(&name.as_str()) {
+                continue;
+            }
+            if names.len() == CLAIMS_KEPT_MAX {
+                findings.fault(
+                    entry.spots.key,
+                    format!("\"{part}\" is one claim more than may be kept of a token"),
+                    format!("count by at most {CLAIMS_KEPT_MAX} different claims"),
+                );
+                return;
+            }
+            names.push(name.as_str());
+        }
+    }
+    if let Some(jwt) = &mut identity.jwt {
+        jwt.terms.claims = names.into_iter().map(str::to_owned).collect();
+    }
 }
 
 /// Networks shorter than these hold more than one organisation's proxies: 10.0.0.0/8 is the widest private network,

@@ -59,7 +59,7 @@ pub(super) fn policy(raw: PolicyFields, nodes: NonZeroU32, findings: &mut Findin
         None if shares => Store::Faulty,
         None => Store::None,
     };
-    let identity = identity
+    let mut identity = identity
         .value()
         .map_or_else(Identity::default, |raw| identity::check(raw, findings));
 
@@ -69,6 +69,7 @@ pub(super) fn policy(raw: PolicyFields, nodes: NonZeroU32, findings: &mut Findin
     if let Some(spot) = split_spot {
         state::check_needs(&state, &rules, spot, findings);
     }
+    identity::keep_claims(&mut identity, &rules, findings);
     advice::give(&routes, &rules, (&state, &identity), findings);
 
     version.value()?;

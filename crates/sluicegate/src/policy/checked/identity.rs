@@ -6,6 +6,9 @@ use std::sync::Arc;
 use http::HeaderName;
 use ipnet::IpNet;
 use sluicegate_identity::Directory;
+#[cfg(feature = "jwt")]
+use sluicegate_identity::jwt::KeySet;
+use sluicegate_identity::jwt::Terms;
 
 /// How callers are told apart: by what they show that can be verified, and by their address (RFC 7239, and the older
 /// X-Forwarded-For).
@@ -24,12 +27,14 @@ pub struct Identity {
     pub body_bytes: usize,
     /// The keys that callers are known by; `None` where there are none.
     pub api_keys: Option<ApiKeys>,
+    /// The tokens that callers are known by; `None` where there are none.
+    pub jwt: Option<Jwt>,
 }
 
 impl Identity {
     /// Whether callers are known by more than their address.
     pub const fn verifies(&self) -> bool {
-        self.api_keys.is_some()
+        self.api_keys.is_some() || self.jwt.is_some()
     }
 }
 
@@ -42,6 +47,7 @@ impl Default for Identity {
             v6_prefix: 64,
             body_bytes: 64 << 10,
             api_keys: None,
+            jwt: None,
         }
     }
 }
@@ -55,6 +61,46 @@ pub struct ApiKeys {
     pub file: PathBuf,
     /// What was in it when [`PolicyText::complete`](crate::policy::PolicyText::complete) read it; before that there is no key.
     pub directory: Arc<Directory>,
+}
+
+/// Tokens: where a caller shows one, and what of it is believed.
+#[derive(Debug, Clone)]
+pub struct Jwt {
+    /// The header that holds the token; in `authorization`, which it is unless said, behind the word `Bearer`.
+    pub header: HeaderName,
+    /// Where the keys are that tokens are signed by.
+    pub keys_from: KeysFrom,
+    /// What a token has to say, and what of it is kept. The claims are those that rules count by.
+    pub terms: Terms,
+    /// The keys that were in the file when [`PolicyText::complete`](crate::policy::PolicyText::complete) read it; `None` before that, and
+    /// where they come from elsewhere.
+    #[cfg(feature = "jwt")]
+    pub keys: Option<Arc<KeySet>>,
+}
+
+/// Most claims that rules may count by, over all rules: each is kept of each token that is remembered.
+pub const CLAIMS_KEPT_MAX: usize = 16;
+
+/// Where keys are that tokens are signed by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeysFrom {
+    /// A file that is read with the policy.
+    File(PathBuf),
+    /// A server that is asked again and again.
+    Url(KeysUrl),
+}
+
+/// Where a server has its keys. Without TLS only on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysUrl {
+    /// Whether the connection is encrypted, and the server's certificate verified.
+    pub tls: bool,
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Path and query; begins with `/`.
+    pub path: String,
 }
 
 /// Which header trusted proxies write.

@@ -20,7 +20,7 @@ pub use gateway::{
     Admin, Caps, ClientAuth, ClientAuthorities, Deadlines, Gateway, Listen, ListenTls, MethodOverride, Server,
     ServerCertificate, TlsVersion, Upstream,
 };
-pub use identity::{ApiKeys, ForwardedHeader, Identity};
+pub use identity::{ApiKeys, CLAIMS_KEPT_MAX, ForwardedHeader, Identity, Jwt, KeysFrom, KeysUrl};
 pub use paths::{EncodedSlash, Paths, Spelling};
 pub use route::{IMPLICIT_ROUTE, Route};
 pub use rule::{

@@ -9,6 +9,7 @@ mod path;
 mod request;
 mod source;
 mod store;
+mod token;
 mod words;
 
 use serde_json::{Value, json};
@@ -26,6 +27,7 @@ pub(super) use net::AddressOrOff;
 pub(super) use path::{HostPattern, PathPattern};
 pub(super) use source::FailureSign;
 pub(super) use store::{Username, Variable};
+pub(super) use token::{Party, TokenAlgorithm};
 pub(super) use words::{AlgorithmWord, CountWord, Truth, Version};
 
 /// A value with a grammar of its own.
