@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use sluicegate::policy::Policy;
-use sluicegate::{Decision, Limiter, Outcome, Request, Secret, ShareError, Sharer, Sharing, SystemClock};
+use sluicegate::{Decision, Limiter, Outcome, Request, Retry, Secret, ShareError, Sharer, Sharing, SystemClock};
 use sluicegate_state::store::{Call, Exchanged, Heartbeat, Lane, MemoryStore, Presence, Store, StoreError};
 
 /// A limiter that shares what `rules` say, as a list under `rules:`.
@@ -165,6 +165,81 @@ fn a_request_that_one_rule_refuses_costs_the_others_nothing_on_any_node() {
     let refused = decide(&fleet[0].0, "/body");
     let own = refused.report().states().iter().find(|state| state.rule == own);
     assert_eq!(own.map(|state| state.remaining), Some(8), "one of the two passed here");
+}
+
+/// How long an admitted request has to wait for its turn; whoever asks keeps its place.
+fn turn(limiter: &Limiter, path: &str) -> (Duration, Decision) {
+    let mut decision = None;
+    // The store's answer may be late on a busy machine, and the request is then refused.
+    until(|| {
+        decision = Some(decide(limiter, path)).filter(Decision::passes);
+        decision.is_some()
+    });
+    let decision = decision.expect("it was waited for");
+    let wait = match &decision {
+        Decision::Delay { after, .. } => *after,
+        _ => Duration::ZERO,
+    };
+    (wait, decision)
+}
+
+/// Between one request of the queues below and the next.
+const INTERVAL: Duration = Duration::from_secs(15);
+
+/// For what passes meanwhile.
+const MEANWHILE: Duration = Duration::from_secs(10);
+
+#[test]
+fn an_exact_queue_lets_requests_of_two_nodes_go_one_after_another_and_no_wait_is_too_long() {
+    let rules = "  - {name: queue, key: ip, algorithm: leaky_bucket, limit: 240/h burst 20, max_wait: 50s, sharing: exact, on_store_loss: closed}\n";
+    let fleet = fleet(2, rules);
+    let places: Vec<_> = (0..4).map(|turns| turn(&fleet[turns % 2].0, "/")).collect();
+    for (ahead, (wait, _)) in (0..).zip(&places) {
+        assert!(*wait + MEANWHILE >= INTERVAL * ahead, "{wait:?} behind {ahead}");
+        assert!(*wait <= Duration::from_millis(50_005), "{wait:?} behind {ahead}");
+    }
+    let refused = decide(&fleet[0].0, "/");
+    let Decision::Deny {
+        retry: Retry::After(after),
+        ..
+    } = refused
+    else {
+        panic!("the fifth would wait for a minute: {refused:?}");
+    };
+    assert!(after <= Duration::from_secs(10), "{after:?}");
+}
+
+#[test]
+fn whoever_leaves_a_shared_queue_last_leaves_its_place_to_the_next() {
+    let rules = "  - {name: queue, key: ip, algorithm: leaky_bucket, limit: 240/h burst 20, max_wait: 1min, sharing: exact, on_store_loss: closed}\n";
+    let fleet = fleet(1, rules);
+    let limiter = &fleet[0].0;
+    let (_, _first) = turn(limiter, "/");
+    let (wait, last) = turn(limiter, "/");
+    drop(last);
+    until(|| {
+        let (next, _) = turn(limiter, "/");
+        next <= wait + Duration::from_secs(1)
+    });
+}
+
+#[test]
+fn a_request_in_two_queues_has_its_place_in_each_when_it_leaves_both() {
+    let rules = "  - {name: shared, routes: [rest], key: ip, algorithm: leaky_bucket, limit: 240/h burst 20, max_wait: 1min, sharing: hybrid}\n  - {name: own, key: ip, algorithm: leaky_bucket, limit: 1/s burst 50, max_wait: 1min, sharing: local}\n";
+    let fleet = fleet(1, rules);
+    let limiter = &fleet[0].0;
+    let _first = turn(limiter, "/");
+    let (ahead, _second) = turn(limiter, "/");
+    assert!(ahead + MEANWHILE >= INTERVAL, "{ahead:?}");
+    let (behind, _third) = turn(limiter, "/body");
+    assert!(
+        behind + MEANWHILE >= ahead + Duration::from_secs(1),
+        "{behind:?} behind {ahead:?}"
+    );
+    let check = limiter.check("shared", "bob").expect("a rule");
+    assert!(check.passes() && check.delay().is_zero());
+    let check = wait(limiter.check_waiting("shared", "bob", 1)).expect("a rule");
+    assert!(check.delay() > Duration::ZERO, "the place is told to programs too");
 }
 
 #[test]

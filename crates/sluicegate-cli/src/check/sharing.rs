@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use serde::Serialize;
 use sluicegate::policy::Policy;
-use sluicegate::policy::checked::{Mode, Offered, Rule, Sharing, SharingTerms};
+use sluicegate::policy::checked::{Algorithm, Mode, Offered, Rule, Sharing, SharingTerms};
 use sluicegate_core::sharing::excess::Outage;
 
 use crate::columns::{self, Side};
@@ -123,6 +123,18 @@ impl SharingReport {
 
 /// Why a rule's limit is shared as it is.
 fn because(rule: &Rule, terms: &SharingTerms, is_shared: bool, live: NonZeroU32) -> String {
+    let mut why = why(rule, terms, is_shared, live);
+    if let Algorithm::LeakyBucket { .. } = terms.algorithm {
+        why.push_str(match terms.mode(live) {
+            Some(Mode::Exact) => "; one queue for all nodes",
+            Some(Mode::Leased | Mode::Hybrid) => "; each node spaces its own part",
+            None => "",
+        });
+    }
+    why
+}
+
+fn why(rule: &Rule, terms: &SharingTerms, is_shared: bool, live: NonZeroU32) -> String {
     if rule.sharing != Sharing::Auto {
         return "as asked".to_owned();
     }
@@ -207,6 +219,8 @@ rules:
   - { name: exact, key: ip, limit: 1000/s, sharing: exact, on_store_loss: open }
   - { name: streams, key: ip, limit: 20, algorithm: concurrency }
   - { name: paced, key: ip, limit: 9/s, algorithm: leaky_bucket }
+  - { name: even, key: ip, limit: 1000/s, algorithm: leaky_bucket, sharing: exact }
+  - { name: log, key: ip, limit: 9/s, algorithm: sliding_log }
   - { name: parts, key: ip, limit: 100/s, sharing: local, fanout: 10 }
 ";
         let (policy, _) = Policy::parse("policy.yaml", text).expect("a sound policy");
@@ -218,7 +232,9 @@ rules:
             "  large        15  auto: leased                   0            0%           0%     5  1000 more          a request may take 70, and each node could spare 6",
             "  exact        15  exact                          0            0%           0%     5  everything         as asked",
             "  streams      15  auto: leased                   0            0%           0%     –  20 more            permits do not refill",
-            "  paced        15  auto: local                  126         1400%        1400%     –  –                  a leaky bucket spaces what its own node lets go",
+            "  paced        15  auto: leased                   0            0%           0%    <1  9 more             15 × 1 is more than a tenth of 9; each node spaces its own part",
+            "  even         15  exact                          0            0%           0%     5  1000 more          as asked; one queue for all nodes",
+            "  log          15  auto: local                  126         1400%        1400%     –  –                  a sliding log remembers what came to this node",
             "  parts        15  local, 1 of 10                50           50%          50%     –  –                  as asked",
         ];
         assert_eq!(lines, expected);

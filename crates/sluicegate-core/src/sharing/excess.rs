@@ -201,6 +201,7 @@ mod tests {
                     on_store_loss: OnStoreLoss::Local,
                     cost_max: 1.0,
                     fanout: 0.0,
+                    spacing: None,
                 };
                 let mode = plan.mode(f64::from(count));
                 let fleet = fleet(Held::Together(mode), burst, 1.0, count);

@@ -24,12 +24,14 @@ mod pacing;
 mod permit_lease;
 pub mod permits;
 mod plan;
+mod spacing;
 mod terms;
 pub mod windows;
 
 pub use exchange::{Ask, Heal, Reply, Settled};
-pub use lease::{Lease, Look, Outlook, Spent, Urgency};
+pub use lease::{Lease, Look, Outlook, Place, Spent, TooLate, Urgency};
 pub use pacing::{CALLS_PER_SECOND, Pacing};
 pub use permit_lease::{PermitLease, PermitPlan, PermitView};
 pub use plan::{Mode, Now, OMEGA, OnStoreLoss, Plan, SIGMA, Sharing, View, WAIT_US};
+pub use spacing::Spacing;
 pub use terms::{EPOCH_UNIX_US, Kind, Terms};

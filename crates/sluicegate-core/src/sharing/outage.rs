@@ -38,6 +38,11 @@ impl Outage {
         }
     }
 
+    /// This node's part of the limit, above 0 to 1.
+    pub(super) const fn share(&self) -> f64 {
+        self.share
+    }
+
     /// Units left at this node.
     pub(super) fn level(&self, view: &View<'_>) -> f64 {
         let terms = &view.plan.terms;

@@ -2,6 +2,7 @@
 
 use libm::floor;
 
+use super::spacing::Spacing;
 use super::{Kind, Terms};
 
 /// What a rule asks for.
@@ -77,6 +78,8 @@ pub struct Plan {
     pub cost_max: f64,
     /// How many nodes can see one key; zero where that is as many as live.
     pub fanout: f64,
+    /// How requests wait for their turn; `None` where they do not. Set by [`Plan::spaced`].
+    pub spacing: Option<Spacing>,
 }
 
 /// The part of the burst that all nodes together may let through before they report it.
@@ -135,12 +138,14 @@ impl Plan {
             let most = DEBT_MAX_US / self.terms.interval - self.terms.burst;
             return (SETTLED_BURSTS * self.terms.burst).min(most).max(self.terms.burst);
         }
-        let on_trust = OMEGA * self.terms.burst;
+        // What leaves in time may be less than what other nodes, by another policy, have charged already.
+        let whole = self.spacing.map_or(self.terms.burst, |spacing| spacing.burst());
+        let on_trust = OMEGA * whole;
         let on_trust = match self.sharing {
             Sharing::Hybrid => on_trust.max(NODES_MAX),
             Sharing::Auto | Sharing::Exact | Sharing::Leased => on_trust,
         };
-        self.terms.burst + on_trust
+        2.0 * whole - self.terms.burst + on_trust
     }
 
     /// How often a lease is renewed, in microseconds.
@@ -228,6 +233,7 @@ mod tests {
             on_store_loss: OnStoreLoss::Local,
             cost_max,
             fanout: 0.0,
+            spacing: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::task::Waker;
 
 use sluicegate_core::Timestamp;
-use sluicegate_core::sharing::Look;
+use sluicegate_core::sharing::{Look, TooLate};
 
 use super::entries::{Entry, Stripe};
 use super::side::{Applied, Side, Sight, What};
@@ -323,9 +323,9 @@ impl Stripe {
     /// Answers those that were asked for, in order of arrival: with what the store took for them, as far as it goes, and otherwise by what the
     /// node has.
     fn serve(&mut self, place: u32, sight: &Sight<'_>, applied: Applied) -> Woken {
-        let mut left = match applied {
-            Applied::Took(units) => units,
-            Applied::LookAgain => 0.0,
+        let (mut left, turn_at) = match applied {
+            Applied::Took { units, turn_at } => (units, turn_at),
+            Applied::LookAgain => (0.0, sight.now().time),
             Applied::Senseless => return self.lose(place, sight),
         };
         let mut woken = Woken::default();
@@ -334,17 +334,20 @@ impl Stripe {
             if applied == Applied::LookAgain {
                 entry.side.leave(cost, true);
             }
-            let is_taken = left >= cost;
-            if is_taken && !matches!(owed, Owed::Answered) {
-                left -= cost;
+            match owed {
+                Owed::Promise(promise) if left >= cost => {
+                    let (used, waker) = entry.seat(promise, sight, cost, turn_at);
+                    left -= used;
+                    woken.add(waker);
+                }
+                Owed::Promise(promise) => woken.add(entry.answer(promise, sight, sight, cost)),
+                Owed::Nobody if left >= cost => {
+                    left -= cost;
+                    let _ = entry.side.join(sight, cost, turn_at);
+                }
+                // Answered already: its time was over.
+                Owed::Nobody | Owed::Answered => {}
             }
-            // Answered already: its time was over.
-            let Owed::Promise(promise) = owed else { continue };
-            woken.add(if is_taken {
-                entry.keep(promise, sight, Answered::Granted(What::Taken), cost)
-            } else {
-                entry.answer(promise, sight, sight, cost)
-            });
         }
         if left > 0.0 {
             self.entries.at(place).side.return_taken(sight, left);
@@ -434,6 +437,27 @@ impl Entry {
             _ => Answered::Granted(self.side.spend(by, look, cost)),
         };
         self.keep(promise, sight, answer, cost)
+    }
+
+    /// Answers one that the store has charged, and tells what of its units that used and whom it wakes. None are used if it has to wait too
+    /// long for its turn, or nobody waits any more: then the next one stands where it would have stood.
+    fn seat(&mut self, promise: Promise, sight: &Sight<'_>, cost: f64, turn_at: f64) -> (f64, Option<Waker>) {
+        let place = match self.side.join(sight, cost, turn_at) {
+            Ok(place) => place,
+            Err(TooLate { retry_after }) => {
+                let kept = promise.keep(Answered::Refused { retry_after });
+                return (0.0, kept.unwrap_or_default());
+            }
+        };
+        promise.keep(Answered::Granted(What::Taken(place))).map_or_else(
+            |NobodyWaits| {
+                if let Some(place) = &place {
+                    self.side.leave_queue(place);
+                }
+                (0.0, None)
+            },
+            |waker| (cost, waker),
+        )
     }
 
     /// Keeps a promise; what nobody waits for any more is given back. Tells whom that wakes.

@@ -203,9 +203,22 @@ fn shards() -> impl Iterator<Item = u8> {
 }
 
 /// A point in time as core's sharing counts it.
-#[expect(clippy::cast_precision_loss, reason = "2⁵³ µs are 285 years")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "2⁵³ ns are 104 days, and after a year a nanosecond more or less is nothing"
+)]
 fn micros(now: Timestamp) -> f64 {
-    (now.as_nanos() / 1_000) as f64
+    now.as_nanos() as f64 / 1_000.0
+}
+
+/// The first nanosecond that is not before a point in time as core's sharing counts it.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and is not negative"
+)]
+fn timestamp(micros: f64) -> Timestamp {
+    Timestamp::from_nanos((micros * 1_000.0).ceil().max(0.0) as u64)
 }
 
 /// Units as core's sharing counts them; limits that are shared stay far below 2⁵³, and a cost above that is above every burst.

@@ -1,7 +1,8 @@
 //! The node's side of a key, of either kind: units that come back by themselves, or permits that requests give back.
 
 use sluicegate_core::sharing::{
-    Ask, Lease, Look, Mode, Now, OnStoreLoss, Outlook, PermitLease, PermitPlan, PermitView, Plan, Spent, View,
+    Ask, Lease, Look, Mode, Now, OnStoreLoss, Outlook, PermitLease, PermitPlan, PermitView, Place, Plan, Spent,
+    TooLate, View,
 };
 
 use crate::store::{Answer, Question};
@@ -37,8 +38,9 @@ pub(super) enum Side {
 /// What an answer is to those who wait.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Applied {
-    /// So many units were taken for them.
-    Took(f64),
+    /// So many units were taken for them, and by the node's clock this is when the turn of the first is, where they leave one after
+    /// another.
+    Took { units: f64, turn_at: f64 },
     /// They are to be looked at again.
     LookAgain,
     /// No store says so. Nothing was done by it, and it counts as no answer at all.
@@ -50,12 +52,31 @@ pub(super) enum Applied {
 pub(super) enum What {
     /// By what the node had.
     Spent(Spent),
-    /// By the store, for this request.
-    Taken,
+    /// By the store, for this request; and where it stands, if its limit is spaced.
+    Taken(Option<Place>),
     /// By permits of this node's part.
     Permits,
     /// Not yet: it waits.
     Waits,
+}
+
+impl What {
+    /// Where the request stands, if its limit is spaced.
+    pub(super) const fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Spent(spent) => spent.place(),
+            Self::Taken(place) => place.as_ref(),
+            Self::Permits | Self::Waits => None,
+        }
+    }
+
+    const fn place_mut(&mut self) -> Option<&mut Place> {
+        match self {
+            Self::Spent(spent) => spent.place_mut(),
+            Self::Taken(place) => place.as_mut(),
+            Self::Permits | Self::Waits => None,
+        }
+    }
 }
 
 impl SharedLimit {
@@ -200,13 +221,33 @@ impl Side {
     pub(super) fn give_back(&mut self, sight: &Sight<'_>, what: &What, cost: f64, age: f64) {
         match (self, sight, what) {
             (Self::Units(lease), Sight::Units(view), What::Spent(spent)) => lease.unspend(view, spent, cost),
-            (Self::Units(lease), Sight::Units(view), What::Taken) => {
-                // What has come back since by itself must not come back twice.
-                let refilled = age.max(0.0) * view.plan.terms.rate();
-                lease.return_taken(view, (cost - refilled).max(0.0));
+            (Self::Units(lease), Sight::Units(view), What::Taken(place)) => {
+                lease.give_back_taken(view, place.as_ref(), cost, age);
             }
             (Self::Permits(lease), _, What::Permits) => lease.release(cost),
             _ => {}
+        }
+    }
+
+    /// Gives a place to a request that the store has charged, where requests leave one after another.
+    pub(super) fn join(&mut self, sight: &Sight<'_>, cost: f64, turn_at: f64) -> Result<Option<Place>, TooLate> {
+        match (self, sight) {
+            (Self::Units(lease), Sight::Units(view)) => lease.join(view, cost, turn_at),
+            _ => Ok(None),
+        }
+    }
+
+    /// The request that has a place is gone.
+    pub(super) fn leave_queue(&mut self, place: &Place) {
+        if let Self::Units(lease) = self {
+            let _ = lease.leave_queue(place);
+        }
+    }
+
+    /// The request is held up elsewhere.
+    pub(super) fn hold_up(&mut self, what: &mut What, departs_at: f64) {
+        if let (Self::Units(lease), Some(place)) = (self, what.place_mut()) {
+            lease.hold_up(place, departs_at);
         }
     }
 
@@ -272,13 +313,16 @@ impl Side {
         chance: f64,
     ) -> Applied {
         match (self, sight, question, answer) {
-            (Self::Units(lease), Sight::Units(view), Question::Units { ask, .. }, Answer::Units(reply)) => {
+            (Self::Units(lease), Sight::Units(view), Question::Units { ask, terms }, Answer::Units(reply)) => {
                 // A broken unit that was wanted may have been made whole.
                 if !reply.is_sane() || reply.taken > ask.take || reply.granted > ask.want + 1.0 {
                     return Applied::Senseless;
                 }
                 lease.apply(view, ask, reply, sent_at, chance);
-                Applied::Took(reply.taken)
+                Applied::Took {
+                    units: reply.taken,
+                    turn_at: Lease::turn(view, terms, reply),
+                }
             }
             (Self::Permits(lease), Sight::Permits(view), Question::Permits(ask), Answer::Permits(reply)) => {
                 lease.apply(view, ask, reply, sent_at, chance);

@@ -14,7 +14,7 @@ use super::entries::{Newcomer, Stripe};
 use super::side::{SharedLimit, Side, Sight, What};
 use super::status::count;
 use super::waiting::{Answered, Owed, Waiting};
-use super::{Leases, Spot, micros, units};
+use super::{Leases, Spot, micros, timestamp, units};
 use crate::atomics::MutexGuard;
 use crate::table::{Key, WhenRefused};
 
@@ -98,6 +98,11 @@ impl SharedHolding {
         self.what == What::Permits
     }
 
+    /// When the request leaves, where its limit makes it wait for its turn; `None` if at once.
+    pub fn departs_at(&self) -> Option<Timestamp> {
+        self.what.place()?.waits_until().map(timestamp)
+    }
+
     /// It was granted after a wait.
     pub(super) fn grant(&mut self, what: What) {
         self.what = what;
@@ -146,6 +151,11 @@ impl SharedMade<'_, '_> {
     /// Whether it is held until the request's end.
     pub fn is_permit(&self) -> bool {
         self.what == What::Permits
+    }
+
+    /// When the request leaves, where its limit makes it wait for its turn; `None` if at once.
+    pub fn departs_at(&self) -> Option<Timestamp> {
+        self.what.place()?.waits_until().map(timestamp)
     }
 
     /// Whether it stays charged when the request is refused.
@@ -256,6 +266,19 @@ impl Leases {
         if holding.what == What::Permits {
             holding.bucket.release_permits(whole(holding.cost));
         }
+    }
+
+    /// The request is held up elsewhere until `departs_at`: where its limit is spaced, nobody behind it leaves too early. Of any other limit
+    /// nothing is done.
+    pub fn hold_up(&self, holding: &mut SharedHolding, departs_at: Timestamp) {
+        if holding.what.place().is_none() {
+            return;
+        }
+        let mut what = holding.what;
+        self.mend(holding, self.time(), |side, _| {
+            side.hold_up(&mut what, micros(departs_at));
+        });
+        holding.what = what;
     }
 
     fn mend(&self, holding: &SharedHolding, time: f64, mend: impl FnOnce(&mut Side, &Sight<'_>)) {

@@ -145,10 +145,24 @@ impl Table {
         report: &mut Report,
         takings: &mut Takings,
     ) -> Taken {
+        self.take_departing(charges, clock, Duration::ZERO, report, takings)
+    }
+
+    /// The same for a request that waits `departs_after` for the sake of something else: all of it can be given back meanwhile, and its
+    /// places in queues are at that time too.
+    pub fn take_departing(
+        &self,
+        charges: &[Charge<'_>],
+        clock: &impl Clock,
+        departs_after: Duration,
+        report: &mut Report,
+        takings: &mut Takings,
+    ) -> Taken {
         let now = clock.now();
         if let [charge] = charges
             && charge.is_plain()
             && !takings.is_tentative()
+            && departs_after.is_zero()
         {
             let standing = self.charge(charge.bucket, charge.key, charge.cost, now);
             report.push(standing.state(charge.rule, charge.mode));
@@ -159,13 +173,13 @@ impl Table {
             };
         }
         let charges = charges.get(..RULES_MAX).unwrap_or(charges);
-        self.take_all(charges, now, clock, report, takings)
+        self.take_all(charges, (now, departs_after), clock, report, takings)
     }
 
     fn take_all(
         &self,
         charges: &[Charge<'_>],
-        now: Timestamp,
+        (now, departs_after): (Timestamp, Duration),
         clock: &impl Clock,
         report: &mut Report,
         takings: &mut Takings,
@@ -175,6 +189,7 @@ impl Table {
         // before any of them is made.
         let blind = charges.iter().rposition(Charge::locks).filter(|_| !shares);
         let mut way = Way::new(self, charges, now, report);
+        way.delay = departs_after;
         for (index, charge) in charges.iter().enumerate() {
             if charge.mode == Mode::Shadow || blind == Some(index) {
                 way.pass_by(charge);

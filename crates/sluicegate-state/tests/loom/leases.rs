@@ -40,6 +40,7 @@ fn bucket() -> StdArc<SharedBucket> {
         on_store_loss: OnStoreLoss::Closed,
         cost_max: 1.0,
         fanout: 0.0,
+        spacing: None,
     };
     StdArc::new(SharedBucket::new(SharedBucketSpec {
         identity: BucketIdentity(77),

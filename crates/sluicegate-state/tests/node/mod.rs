@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use sluicegate_core::sharing::{Kind, OnStoreLoss, Plan, Sharing, Terms};
+use sluicegate_core::sharing::{Kind, OnStoreLoss, Plan, Sharing, Spacing, Terms};
 use sluicegate_core::{Cost, KeyHasher, Limit, Mode, PartKind, Report, RuleId, Secret, Timestamp};
 use sluicegate_state::leases::{
     Batch, Ended, Leases, Patience, SharedBucket, SharedBucketSpec, SharedCharge, SharedLimit, SharedMades,
@@ -52,12 +52,23 @@ impl Node {
             on_store_loss,
             cost_max: 1.0,
             fanout: 0.0,
+            spacing: None,
         };
         Arc::new(SharedBucket::new(SharedBucketSpec {
             identity: BucketIdentity(77),
             limit: SharedLimit::Units(plan),
             overflow: None,
         }))
+    }
+
+    /// A bucket whose requests leave one after another.
+    pub(crate) fn queue(limit: &str, sharing: Sharing, spacing: Spacing) -> Arc<SharedBucket> {
+        let bucket = Self::bucket(limit, sharing, OnStoreLoss::Local);
+        let mut spec = bucket.spec().clone();
+        if let SharedLimit::Units(plan) = &mut spec.limit {
+            *plan = plan.spaced(spacing);
+        }
+        Arc::new(SharedBucket::new(spec))
     }
 
     /// A charge of one unit on a key.

@@ -23,6 +23,7 @@ pub(crate) fn plan(limit: &str, sharing: Sharing) -> Plan {
         on_store_loss: OnStoreLoss::Closed,
         cost_max: 1.0,
         fanout: 0.0,
+        spacing: None,
     }
 }
 

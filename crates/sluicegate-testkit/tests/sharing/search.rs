@@ -39,6 +39,7 @@ fn any_setup(seed: u64, kind: Kind, sharing: Sharing) -> Setup {
         on_store_loss: OnStoreLoss::Closed,
         cost_max: f64::from(load.cost_max),
         fanout: chance.pick([0.0, 0.0, f64::from(nodes), f64::from(2 * nodes)]),
+        spacing: None,
     };
     let faults = any_faults(&mut chance, nodes, load.lasts());
     Setup {

@@ -262,8 +262,11 @@ impl Engine {
         let (mut report, mut takings) = (Report::new(), Takings::new());
         let together = rule.shared_charge_of(key, cost).into_iter().collect();
         let none = Charges::new();
-        let _ = self.take(&none, &together, Patience::Refuses, &mut report, &mut takings);
-        (self.checked(rule, mode, &report), takings)
+        let delay = match self.take(&none, &together, Patience::Refuses, &mut report, &mut takings) {
+            Phase::Passed { delay } => delay,
+            Phase::Refused | Phase::Waits(_) => Duration::ZERO,
+        };
+        (self.checked(rule, mode, delay, &report), takings)
     }
 
     /// The same, with a wait where the rule asks for one.
@@ -277,24 +280,26 @@ impl Engine {
         let mode = rule.mode(key);
         let (mut report, mut takings) = (Report::new(), Takings::new());
         let together = rule.shared_charge_of(key, cost).into_iter().collect();
-        if let Phase::Waits(waits) = self.take(&Charges::new(), &together, Patience::Waits, &mut report, &mut takings) {
-            match waits.waiting.await {
+        let delay = match self.take(&Charges::new(), &together, Patience::Waits, &mut report, &mut takings) {
+            Phase::Passed { delay } => delay,
+            Phase::Refused => Duration::ZERO,
+            Phase::Waits(waits) => match waits.waiting.await {
                 Waited::All(holdings) => {
-                    holdings.into_iter().for_each(|holding| takings.lend(holding));
                     self.report_asked(&waits.asked, &mut report);
+                    self.lend(*holdings, waits.delay, &mut takings)
                 }
-                Waited::Nothing { refused } => report_refused(&refused, &mut report),
-            }
-        }
-        Some((self.checked(rule, mode, &report), takings))
+                Waited::Nothing { refused } => {
+                    report_refused(&refused, &mut report);
+                    Duration::ZERO
+                }
+            },
+        };
+        Some((self.checked(rule, mode, delay, &report), takings))
     }
 
-    fn checked(&self, rule: &Rule, mode: Mode, report: &Report) -> Check {
+    fn checked(&self, rule: &Rule, mode: Mode, delay: Duration, report: &Report) -> Check {
         let state = report.states().first();
-        let check = state.map_or_else(
-            || unreachable_state(mode),
-            |state| Check::of_state(state, Duration::ZERO),
-        );
+        let check = state.map_or_else(|| unreachable_state(mode), |state| Check::of_state(state, delay));
         self.metrics.count_check(rule.id, RuleOutcome::of(mode, check.fits()));
         check
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluicegate_core::algorithm::Answer;
 use sluicegate_core::{Cost, Mode, Report, Retry, RuleId, RuleState};
-use sluicegate_state::leases::{Leases, Patience, SharedCharge, SharedMades, SharedTaken, Waiting};
+use sluicegate_state::leases::{Leases, Patience, SharedCharge, SharedMade, SharedMades, SharedTaken, Waiting};
 use sluicegate_state::{Key, Taken, Takings};
 
 use super::engine::{Charges, Engine, SharedCharges};
@@ -54,13 +54,20 @@ impl Engine {
             Some(leases) if !together.is_empty() => {
                 self.take_together(leases, alone, (together, patience), report, takings)
             }
-            _ => self.take_alone(alone, report, takings),
+            _ => self.take_alone(alone, Duration::ZERO, report, takings),
         }
     }
 
     #[inline]
-    fn take_alone(&self, charges: &Charges<'_>, report: &mut Report, takings: &mut Takings) -> Phase {
-        match self.shared.table.take(charges, &self.shared.clock, report, takings) {
+    fn take_alone(
+        &self,
+        charges: &Charges<'_>,
+        departs_after: Duration,
+        report: &mut Report,
+        takings: &mut Takings,
+    ) -> Phase {
+        let (table, clock) = (&self.shared.table, &self.shared.clock);
+        match table.take_departing(charges, clock, departs_after, report, takings) {
             Taken::All { delay } => Phase::Passed { delay },
             Taken::Nothing => Phase::Refused,
         }
@@ -89,7 +96,9 @@ impl Engine {
         if waiting.is_some() {
             takings.make_tentative();
         }
-        let Phase::Passed { delay } = self.take_alone(alone, report, takings) else {
+        let departs_at = mades.iter().filter_map(SharedMade::departs_at).max();
+        let departs_after = departs_at.map_or(Duration::ZERO, |at| at.saturating_since(now));
+        let Phase::Passed { delay } = self.take_alone(alone, departs_after, report, takings) else {
             if let Some(waiting) = waiting {
                 waiting.refuse();
             }
@@ -106,7 +115,9 @@ impl Engine {
         let all = takings.is_tentative() || !delay.is_zero();
         for made in &mades {
             if all || made.is_permit() {
-                takings.lend(made.hold());
+                let mut holding = made.hold();
+                leases.hold_up(&mut holding, now.saturating_add(delay));
+                takings.lend(holding);
             }
         }
         let Some(waiting) = waiting else {

@@ -62,6 +62,14 @@ impl BodyQuestion {
         }
     }
 
+    /// The head's rules let the request go on so much later, counted from now.
+    pub(super) fn hold_up(&mut self, delay: Duration) {
+        if !delay.is_zero() {
+            let departs_at = self.engine.shared.now().saturating_add(delay);
+            self.departs_at = self.departs_at.max(Some(departs_at));
+        }
+    }
+
     /// Most bytes that will be read; a longer body is refused.
     pub fn bytes_max(&self) -> usize {
         self.engine.resolver.identity.body_bytes

@@ -4,10 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use sluicegate_core::{Report, RuleId};
 use sluicegate_state::Takings;
-use sluicegate_state::leases::{SharedHoldings, Waited};
+use sluicegate_state::leases::{SharedHolding, SharedHoldings, Waited};
 
 use super::admitted::{give_back, give_back_but_penalties};
 use super::engine::Engine;
@@ -101,20 +102,21 @@ impl Open {
         engine.report_asked(&waits.asked, &mut report);
         match then {
             Then::Admit(mut takings) => {
-                holdings.into_iter().for_each(|holding| takings.lend(holding));
-                if waits.delay.is_zero() {
+                let delay = engine.lend(holdings, waits.delay, &mut takings);
+                if delay.is_zero() {
                     spend(&mut takings);
                 }
-                Outcome::Decided(engine.admit(route, takings, waits.delay, report))
+                Outcome::Decided(engine.admit(route, takings, delay, report))
             }
             Then::AskBody(mut question) => {
-                holdings.into_iter().for_each(|holding| question.takings.lend(holding));
+                let delay = engine.lend(holdings, waits.delay, &mut question.takings);
+                question.hold_up(delay);
                 question.report = report;
                 Outcome::NeedsBody(question)
             }
             Then::AfterBody(question, mut takings) => {
-                holdings.into_iter().for_each(|holding| takings.lend(holding));
-                Outcome::Decided(question.pass(takings, waits.delay, report))
+                let delay = engine.lend(holdings, waits.delay, &mut takings);
+                Outcome::Decided(question.pass(takings, delay, report))
             }
         }
     }
@@ -138,6 +140,23 @@ impl Open {
         engine.report_asked(&waits.asked, &mut report);
         report_refused(refused, &mut report);
         Outcome::Decided(engine.deny(route, report))
+    }
+}
+
+impl Engine {
+    /// Adds what the store has granted to what the request has taken. Tells how long it has to wait for its turn, by all of that and by
+    /// what it has to wait for already.
+    pub(super) fn lend(&self, holdings: SharedHoldings, delay: Duration, takings: &mut Takings) -> Duration {
+        let now = self.shared.now();
+        let departs_at = holdings.iter().filter_map(SharedHolding::departs_at).max();
+        let delay = departs_at.map_or(delay, |at| at.saturating_since(now).max(delay));
+        for mut holding in holdings {
+            if let Some(leases) = self.shared.leases.as_ref().filter(|_| !delay.is_zero()) {
+                leases.hold_up(&mut holding, now.saturating_add(delay));
+            }
+            takings.lend(holding);
+        }
+        delay
     }
 }
 

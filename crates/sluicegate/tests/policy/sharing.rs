@@ -192,7 +192,7 @@ fn auto_chooses_by_limit_cost_and_nodes() {
         ("limit: 1000/s, sharing: exact", 100, Some(Mode::Exact)),
         ("limit: 1000/s, sharing: leased", 100, Some(Mode::Leased)),
         ("limit: 1000/s, sharing: local", 100, None),
-        ("limit: 1000/s, algorithm: leaky_bucket", 100, None),
+        ("limit: 1000/s, algorithm: leaky_bucket", 100, Some(Mode::Hybrid)),
         ("limit: 1000/s, count: failures", 100, None),
     ] {
         assert_eq!(mode(fields, live), expected, "{fields} on {live}");
@@ -228,10 +228,7 @@ fn what_a_rule_can_have_of_sharing_is_said_of_each_kind() {
         ("limit: 9/s, algorithm: fixed_window", Offered::Every),
         ("limit: 9/s, charge_refused: true", Offered::Every),
         ("limit: 9, algorithm: concurrency", Offered::Leases),
-        (
-            "limit: 9/s, algorithm: leaky_bucket",
-            Offered::Local(Alone::LeakyBucket),
-        ),
+        ("limit: 9/s, algorithm: leaky_bucket", Offered::Every),
         (
             "limit: 9/s, algorithm: fixed_window, align: first_hit",
             Offered::Local(Alone::FirstHit),
@@ -299,7 +296,7 @@ fn leases_have_a_quarter_of_the_memory_where_limits_are_shared() {
     assert_eq!(leases(store, ""), [116, 40]);
     // Room for a rule that a reload may add.
     assert_eq!(leases(store, ", sharing: local"), [153, 3]);
-    assert_eq!(leases(store, ", algorithm: leaky_bucket"), [153, 3]);
+    assert_eq!(leases(store, ", algorithm: leaky_bucket"), [116, 40]);
     assert_eq!(
         leases(
             &format!("{store}, split: {{ small: 50%, wide: 20%, logs: 20%, leases: 10% }}"),

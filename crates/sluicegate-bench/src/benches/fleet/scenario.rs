@@ -103,6 +103,7 @@ fn scenario(name: &'static str, limit: &'static str, load: Load, faults: &[Fault
         on_store_loss: OnStoreLoss::Local,
         cost_max: 1.0,
         fanout: 0.0,
+        spacing: None,
     };
     let setup = Setup {
         nodes: NODES,

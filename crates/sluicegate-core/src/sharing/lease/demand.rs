@@ -10,11 +10,12 @@ use crate::sharing::plan::View;
 impl Lease {
     /// Below so many units a lease is renewed at once.
     pub(super) fn low_water(&self, view: &View<'_>) -> f64 {
-        self.demand_rate(view, BURST_SURE) * (2.0 * view.at.round_trip + LOW_WATER_US)
+        let span = 2.0 * view.at.round_trip + LOW_WATER_US;
+        (self.demand_rate(view, BURST_SURE) * span).min(self.room(view, span))
     }
 
     /// How many units the lease should hold until its next renewal: what is expected, a quarter more, and twice the spread of what comes
-    /// at random.
+    /// at random. Not more than can leave in time: units that wait here for their turn are missed elsewhere.
     pub(super) fn need(&self, view: &View<'_>) -> f64 {
         let rate = self.demand_rate(view, BURST_SEEN);
         let period = self.period(view).min(self.left_of_window(view));
@@ -22,7 +23,8 @@ impl Lease {
         if expected < 0.8 {
             return 0.0;
         }
-        1.25 * rate * (period + 2.0 * view.at.round_trip) + 2.0 * sqrt(expected) + 1.0
+        let span = period + 2.0 * view.at.round_trip;
+        (1.25 * rate * span + 2.0 * sqrt(expected) + 1.0).min(self.room(view, span))
     }
 
     /// Until leases of the present window die, as far as is known; infinite for a bucket.

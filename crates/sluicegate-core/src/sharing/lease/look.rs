@@ -59,6 +59,20 @@ impl Lease {
 
     /// What a request of `cost` units meets. Changes nothing.
     pub fn look(&self, view: &View<'_>, cost: f64) -> Look {
+        let look = self.look_at_units(view, cost);
+        match (look, self.too_late(view, cost)) {
+            // Where nothing is limited nothing waits.
+            (_, None) | (Look::Open | Look::Never, _) => look,
+            (Look::Deny { retry_after }, Some(too_late)) => Look::Deny {
+                retry_after: retry_after.max(too_late.retry_after),
+            },
+            (_, Some(too_late)) => Look::Deny {
+                retry_after: too_late.retry_after,
+            },
+        }
+    }
+
+    fn look_at_units(&self, view: &View<'_>, cost: f64) -> Look {
         let terms = &view.plan.terms;
         let now = view.at.time;
         if cost > terms.burst {
@@ -144,7 +158,8 @@ impl Lease {
             Some(outage) => outage.level(view),
             None => self.estimate(view).max(0.0) - self.unpaid(view) - self.paying,
         };
-        let remaining = floor((self.held(view.at.time) + left.max(0.0)).min(terms.burst)).max(0.0);
+        let left = (self.held(view.at.time) + left.max(0.0)).min(terms.burst);
+        let remaining = floor(left.min(self.room(view, 0.0))).max(0.0);
         Outlook {
             remaining,
             reset_after: (terms.burst - remaining) * terms.interval,

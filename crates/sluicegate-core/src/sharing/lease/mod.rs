@@ -10,12 +10,14 @@
 //! | `spend` | what it takes, and what comes back of that |
 //! | `reserve` | what it takes until its end, and then puts right |
 //! | `demand` | what is expected, owed and believed to be left |
+//! | `queue` | when it leaves, where requests leave one after another |
 //! | `ask` | what the store is told and asked for |
 //! | `reply` | what its answer changes, or that there was none |
 
 mod ask;
 mod demand;
 mod look;
+mod queue;
 mod reply;
 mod reserve;
 mod spend;
@@ -25,6 +27,7 @@ use super::plan::View;
 
 pub use ask::Urgency;
 pub use look::{Look, Outlook};
+pub use queue::{Place, TooLate};
 pub use spend::Spent;
 
 /// What one node knows and holds of one key.
@@ -68,6 +71,8 @@ pub struct Lease {
     clears: bool,
     /// Since when all that is reserved is known to be outstanding; what was reserved before it may be spent by now, and never comes back.
     era: f64,
+    /// When the last unit that has a place is through, where requests leave one after another: this node's TAT.
+    queue_ends_at: f64,
     /// Which data of the store `known` is of, and that of the ask under way.
     generation: u64,
     asked_generation: u64,
@@ -141,6 +146,7 @@ impl Lease {
             locked_until: 0.0,
             clears: false,
             era: if now > 1.0 { now } else { 1.0 },
+            queue_ends_at: 0.0,
             generation: 0,
             asked_generation: 0,
             asks: 0,
@@ -197,7 +203,7 @@ impl Lease {
             && self.held(now) + self.reserved(now) == 0.0
             && self.held.iter().all(|held| held.back == 0.0)
             && self.unpaid(view) + self.paying == 0.0
-            && now >= self.deny_until.max(self.locked_until)
+            && now >= self.deny_until.max(self.locked_until).max(self.queue_ends_at)
     }
 
     /// The store was away and is back: what is held, owed or went by the share has to be told by `at`.

@@ -1,7 +1,7 @@
 //! What a request takes, what comes back of that, and when the store has to hear of it.
 
 use super::demand::{BURST_SEEN, fresh_for};
-use super::{Lease, Look, is_same};
+use super::{Lease, Look, Place, is_same};
 use crate::sharing::Kind;
 use crate::sharing::plan::View;
 
@@ -16,6 +16,19 @@ pub struct Spent {
     pub(super) asks: u32,
     /// The lease's, of what is held until its request ends; zero of what is spent for good.
     pub(super) era: f64,
+    pub(super) place: Option<Place>,
+}
+
+impl Spent {
+    /// Where the request stands, if its limit is spaced.
+    pub const fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// The same, to be moved by [`Lease::hold_up`].
+    pub const fn place_mut(&mut self) -> Option<&mut Place> {
+        self.place.as_mut()
+    }
 }
 
 impl Lease {
@@ -29,7 +42,11 @@ impl Lease {
             at: now,
             asks: self.asks,
             era: 0.0,
+            place: None,
         };
+        if matches!(look, Look::Lease | Look::Allowance | Look::Share) {
+            spent.place = self.enqueue(view, cost);
+        }
         match look {
             Look::Lease => {
                 let mut left = cost;
@@ -63,6 +80,9 @@ impl Lease {
         if spent.era > 0.0 {
             self.settle(view, spent, cost, 0.0);
             return;
+        }
+        if let Some(place) = &spent.place {
+            let _ = self.leave_queue(place);
         }
         match spent.look {
             Look::Lease | Look::Allowance if spent.asks != self.asks => {
@@ -158,6 +178,8 @@ impl Lease {
                 }
             }
             Look::Wait => self.due_by(now),
+            // More units would be of no use to it.
+            Look::Deny { .. } if self.too_late(view, cost).is_some() => {}
             Look::Deny { .. } if now >= self.deny_until && !view.at.is_down => {
                 self.refused = self.refused.max(cost);
                 self.due_by(now.max(self.next_at));

@@ -2,6 +2,7 @@
 #![expect(clippy::float_cmp, reason = "units are whole numbers, and times are given")]
 #![expect(clippy::cast_precision_loss, reason = "counts of a test")]
 
+mod queue;
 mod reserve;
 
 use super::*;
@@ -35,6 +36,7 @@ impl World {
                 on_store_loss: OnStoreLoss::Local,
                 cost_max: 1.0,
                 fanout: 0.0,
+                spacing: None,
             },
             bucket: None,
             window: None,

@@ -250,7 +250,6 @@ fn is_offered(entry: &Entry, rule: &Rule, findings: &mut Findings<'_>) -> bool {
 /// What to do about a limit that is each node's own, other than to say so.
 const fn instead_of(alone: Alone) -> &'static str {
     match alone {
-        Alone::LeakyBucket => "algorithm: token_bucket",
         Alone::FirstHit => "align: epoch",
         Alone::Log => "algorithm: sliding_window",
         Alone::Settles => "a cost without `settle`",

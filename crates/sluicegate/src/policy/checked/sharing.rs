@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 
 use sluicegate_core::sharing::excess::{Excess, Fleet, Held, Outage};
-use sluicegate_core::sharing::{self, Kind, Mode, OnStoreLoss, Plan, Terms};
+use sluicegate_core::sharing::{self, Kind, Mode, OnStoreLoss, Plan, Spacing, Terms};
 
 use super::{Algorithm, Align, CostSource, CostSpec, Count, Rule, RuleLimit};
 
@@ -51,8 +51,6 @@ pub enum Offered {
 /// Why each node keeps a limit for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alone {
-    /// A leaky bucket spaces requests by what its own node lets go.
-    LeakyBucket,
     /// A window from the first hit begins on each node when that hit comes.
     FirstHit,
     /// The times in a log are of the node's own clock.
@@ -69,7 +67,6 @@ pub enum Alone {
 impl fmt::Display for Alone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::LeakyBucket => "a leaky bucket spaces what its own node lets go",
             Self::FirstHit => "a window from the first hit begins when that comes to this node",
             Self::Log => "a sliding log remembers what came to this node",
             Self::Settles => "what is put right after the response finds its way back on this node alone",
@@ -84,7 +81,6 @@ impl Rule {
     pub fn offered(&self) -> Offered {
         let alone = match self.algorithm {
             Algorithm::Concurrency => return Offered::Leases,
-            Algorithm::LeakyBucket { .. } => Some(Alone::LeakyBucket),
             Algorithm::FixedWindow { align: Align::FirstHit } => Some(Alone::FirstHit),
             Algorithm::SlidingLog => Some(Alone::Log),
             _ if matches!(self.count, Count::Failures(_)) => Some(Alone::Failures),
@@ -121,7 +117,7 @@ pub struct SharingTerms {
     /// How many nodes can see a key; `None` means as many as run. Without `sharing` the number that the limit was divided by,
     /// and `None` that each node has it whole.
     pub fanout: Option<NonZeroU32>,
-    /// How the limit is kept.
+    /// How the limit is kept; of queues with the fewest units that need not wait.
     pub algorithm: Algorithm,
     /// The limit, with the least burst of the rules.
     pub limit: RuleLimit,
@@ -138,7 +134,13 @@ impl SharingTerms {
         // One rule that settles makes the whole bucket settle.
         let mut offered = first.offered();
         let (mut limit, mut cost_max) = (first.limit, first.cost_max());
+        let mut algorithm = first.algorithm;
         for rule in rules {
+            if let (Algorithm::LeakyBucket { free, .. }, Algorithm::LeakyBucket { free: fewer, .. }) =
+                (&mut algorithm, rule.algorithm)
+            {
+                *free = fewer.min(*free);
+            }
             if rule.limit.at_once() < limit.at_once() {
                 limit = rule.limit;
             }
@@ -162,7 +164,7 @@ impl SharingTerms {
             fanout: first
                 .fanout
                 .filter(|_| sharing.is_some() || first.sharing == Sharing::Local),
-            algorithm: first.algorithm,
+            algorithm,
             limit,
             cost_max,
         })
@@ -183,17 +185,22 @@ impl SharingTerms {
     #[expect(clippy::cast_precision_loss, reason = "rounding to 53 bits is 10⁻¹⁶ of the cost")]
     pub fn plan(&self) -> Option<Plan> {
         let kind = match self.algorithm {
-            Algorithm::TokenBucket => Kind::Bucket,
+            Algorithm::TokenBucket | Algorithm::LeakyBucket { .. } => Kind::Bucket,
             Algorithm::SlidingWindow => Kind::SlidingWindow,
             Algorithm::FixedWindow { .. } => Kind::FixedWindow,
             _ => return None,
         };
-        Some(Plan {
+        let plan = Plan {
             terms: Terms::new(kind, self.limit.rate()?, 0.0),
             sharing: self.sharing?,
             on_store_loss: self.on_store_loss,
             cost_max: self.cost_max as f64,
             fanout: self.fanout.map_or(0.0, |fanout| f64::from(fanout.get())),
+            spacing: None,
+        };
+        Some(match self.algorithm {
+            Algorithm::LeakyBucket { max_wait, free } => plan.spaced(Spacing::new(max_wait, free)),
+            _ => plan,
         })
     }
 
@@ -234,7 +241,7 @@ impl SharingTerms {
             held: self.mode(live).map_or(Held::Apart(parts), Held::Together),
             burst: self.limit.at_once(),
             rate: rate.map_or(0.0, |rate| rate.count().get() as f64 / rate.period().as_secs_f64()),
-            is_bucket: self.algorithm == Algorithm::TokenBucket,
+            is_bucket: matches!(self.algorithm, Algorithm::TokenBucket | Algorithm::LeakyBucket { .. }),
             nodes: self.nodes(live),
         }
     }

@@ -133,6 +133,7 @@ impl Load {
             on_store_loss: OnStoreLoss::Local,
             cost_max: 1.0,
             fanout: 0.0,
+            spacing: None,
         })
     }
 
