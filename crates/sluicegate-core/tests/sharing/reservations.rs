@@ -114,6 +114,7 @@ impl World {
             on_store_loss: OnStoreLoss::Closed,
             cost_max: 10.0,
             fanout: 0.0,
+            spacing: None,
         };
         Self {
             plan,
