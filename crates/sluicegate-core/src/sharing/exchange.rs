@@ -154,6 +154,7 @@ pub fn bucket_under(rules: Rules, kept: Option<Kept>, terms: &Terms, ask: &Ask, 
         key = Kept::default();
         outcome.damaged = true;
     }
+    outcome.damaged |= key.follow_clock(now);
     key.end_lock(now);
     let mut spent = key.turn_epoch(rules, terms, now);
     let latest = now + (terms.burst + terms.overdraft) * terms.interval;
@@ -168,7 +169,13 @@ pub fn bucket_under(rules: Rules, kept: Option<Kept>, terms: &Terms, ask: &Ask, 
         key.block_refill(rules, terms, now);
     }
     if let Some(heal) = &ask.heal {
-        key.tat = key.tat.max(heal.seen.min(latest));
+        // A time that no sequence of exchanges makes is of a clock that was ahead of this one.
+        let seen = if heal.seen > latest {
+            now + terms.burst * terms.interval
+        } else {
+            heal.seen
+        };
+        key.tat = key.tat.max(seen);
         key.current = (key.current + heal.held).min((terms.burst - key.previous).max(key.current));
         if terms.lock > 0.0 && heal.seen_epoch > now {
             key.locked_until = key.locked_until.max(heal.seen_epoch.min(now + terms.lock));
@@ -210,6 +217,10 @@ pub fn bucket_under(rules: Rules, kept: Option<Kept>, terms: &Terms, ask: &Ask, 
 
 /// How much longer than needed a value is kept, in microseconds: a second, so that no rounding of clocks cuts it short.
 pub(super) const EXTRA_US: f64 = 1_000_000.0;
+
+/// By how much the times of exchanges may go back where the store's clock does not, in microseconds: stores carry a clock that went back
+/// forward by what nodes know of it, at most by a second, and not all nodes know the same. What is owed is not less for that.
+const BACK_US: f64 = 1_100_000.0;
 
 /// Below so much demand of its own a node still counts as a third of a request: what it asks for once must not look like a share of
 /// nothing. The 0.7 taken away is by how much a node's average is above its part of the store's just after its own request.
@@ -292,6 +303,21 @@ impl Kept {
             self.tat = self.locked_until;
             self.locked_until = 0.0;
         }
+    }
+
+    /// After a clock that went back, what is owed is what was owed at the last exchange, however long before that the clock stands now: it
+    /// would else be refused for as long as the clock went back. Says whether it did.
+    fn follow_clock(&mut self, now: f64) -> bool {
+        let back = self.demand_at - now;
+        let went_back = back > BACK_US;
+        if went_back {
+            self.tat = (self.tat - back).max(0.0);
+            if self.is_locked() {
+                self.locked_until = (self.locked_until - back).max(now);
+            }
+            self.demand_at = now;
+        }
+        went_back
     }
 
     /// No lock ends later than one that begins now; says whether one did. Where nothing locks any more, none holds.

@@ -27,6 +27,7 @@
 local UNIX_US = 1704067200000000
 local AHEAD_US = 50000      -- How far below a node's estimate of this clock the clock may be before it is believed to have gone back,
 local FORWARD_US = 1000000  -- and how far forward the estimates of nodes can move it.
+local BACK_US = 1100000     -- What is owed to a clock that went back by more is as much as it was.
 local EXTRA_US = 1000000
 local DEMAND_MAX = 1e10
 local MOST = 1e15           -- Of any number that comes in: with it no product below leaves what a double can hold.
@@ -248,6 +249,19 @@ for i = 2, keys_count do
         damaged, tat, demand, demand_at, current, previous, ends_at, locked_until = 1, 0, 0, 0, 0, 0, 0, 0
       end
 
+      -- After a clock that went back, what is owed is what was owed at the last exchange.
+      local back = demand_at - now
+      if back > BACK_US then
+        tat = tat - back
+        if tat < 0 then tat = 0 end
+        if locked_until > 0 then
+          locked_until = locked_until - back
+          if locked_until < now then locked_until = now end
+        end
+        demand_at = now
+        damaged = 1
+      end
+
       -- A lock that is over leaves the key as never seen at its end.
       if locked_until > 0 and now >= locked_until then
         tat = locked_until
@@ -292,7 +306,7 @@ for i = 2, keys_count do
       blocked = now + blocked * interval
       if blocked > tat then tat = blocked end
       if held then
-        if seen > latest then seen = latest end
+        if seen > latest then seen = now + burst * interval end
         if seen > tat then tat = seen end
         local most = burst - previous
         if current > most then most = current end

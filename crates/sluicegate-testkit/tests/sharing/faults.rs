@@ -203,6 +203,21 @@ fn a_store_whose_clock_jumps_gives_or_costs_no_more_than_the_jump() {
 
 const HOUR_US: f64 = 3.6e9;
 
+/// Regression: two to eight seconds back locked a `hybrid` limit for as long, since so much may be owed where many nodes let requests
+/// through on trust. A burst comes back in a second here.
+#[test]
+fn a_store_whose_clock_goes_back_locks_nobody_out_for_longer_than_a_burst_takes_to_come_back() {
+    for sharing in [Sharing::Leased, Sharing::Hybrid] {
+        for back in [0.5, 1.0, 1.2, 2.0, 4.0, 8.0, 60.0, 3_600.0] {
+            let setup = half_a_minute("300/s burst 300", sharing, 3.0, &[at(10.0, What::Clock(-1e6 * back))]);
+            let outcome = play(&setup, 1);
+            assert!(outcome.lenient_excess() <= f64::from(NODES), "{sharing:?} {back}");
+            let after = rate_between(&setup, &outcome, 11.2, 14.2);
+            assert!(after >= 0.95, "{sharing:?} {back}: {after}");
+        }
+    }
+}
+
 /// SH14. A node may owe one unit, and owes it for the longer round trip; so what comes twice within that is refused.
 #[test]
 fn eighty_milliseconds_more_to_the_store_make_no_hybrid_request_wait() {

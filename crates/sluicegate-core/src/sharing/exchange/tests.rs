@@ -164,9 +164,9 @@ fn what_nodes_remember_is_merged_and_what_they_hold_is_outstanding() {
     let reply = ask(&mut kept, &terms, &heal(NOW + 20.0 * terms.interval, 20.0), NOW);
     assert_eq!(reply.available, 30.0, "others know better");
     assert_eq!(kept.map(|kept| kept.current), Some(50.0));
-    // What no node can have seen is cut, and what they hold is never more than there is.
+    // After what no node can have seen the key is as if just used up, and what they hold is never more than there is.
     let reply = ask(&mut kept, &terms, &heal(1e300, 1e300), NOW);
-    assert_eq!(reply.available, -100.0);
+    assert_eq!(reply.available, 0.0);
     assert_eq!(kept.map(|kept| kept.current), Some(100.0));
 }
 
@@ -243,6 +243,54 @@ fn a_clock_that_goes_back_costs_a_burst_at_most() {
         // Two epochs for what is outstanding, by numbers that nobody knows any more.
         let later = now + 2.0 * terms.ttl + 2.0 * terms.whole();
         assert_eq!(ask(&mut kept, &terms, &take(1.0), later).taken, 1.0, "{back}");
+    }
+}
+
+/// Regression: a clock that went back by less than what nodes may owe, which in a fleet of `hybrid` nodes is thousands of units, locked the
+/// key for as long as it went back.
+#[test]
+fn a_clock_that_goes_back_leaves_what_is_owed_as_it_was() {
+    let mut terms = terms("100/s burst 100");
+    terms.overdraft = 2_000.0;
+    for back in [1.2, 4.0, 15.0, 3_600.0, 86_400.0 * 365.0] {
+        let mut kept = None;
+        assert_eq!(ask(&mut kept, &terms, &take(100.0), NOW).taken, 100.0);
+        let now = NOW - back * SECOND;
+        let reply = ask(&mut kept, &terms, &take(1.0), now);
+        assert_eq!((reply.taken, reply.damaged), (0.0, true), "{back}");
+        assert!((reply.ready_after - terms.interval).abs() < 1.0, "{back}: {reply:?}");
+        // And no more than that comes back.
+        assert_eq!(
+            ask(&mut kept, &terms, &take(100.0), now + 0.5 * SECOND).taken,
+            50.0,
+            "{back}"
+        );
+    }
+    // What is carried forward and let go again costs that much, and is not given twice.
+    let mut kept = None;
+    assert_eq!(ask(&mut kept, &terms, &take(100.0), NOW).taken, 100.0);
+    for _ in 0..10 {
+        assert_eq!(ask(&mut kept, &terms, &take(1.0), NOW - SECOND).taken, 0.0);
+        assert_eq!(ask(&mut kept, &terms, &take(1.0), NOW).taken, 0.0);
+    }
+}
+
+/// A server that was started again under an earlier time hears of times that lie far ahead.
+#[test]
+fn what_nodes_remember_of_a_clock_that_was_ahead_costs_a_burst_at_most() {
+    let mut terms = terms("100/s burst 100");
+    terms.overdraft = 2_000.0;
+    for ahead in [30.0, 3_600.0] {
+        let mut kept = None;
+        let heal = Ask {
+            heal: Some(Heal {
+                seen: NOW + ahead * SECOND,
+                ..Heal::default()
+            }),
+            ..take(1.0)
+        };
+        let reply = ask(&mut kept, &terms, &heal, NOW);
+        assert!(reply.ready_after <= terms.whole(), "{ahead}: {reply:?}");
     }
 }
 
