@@ -5,6 +5,7 @@ use std::task::Waker;
 use sluicegate_core::Timestamp;
 use sluicegate_core::sharing::{Look, TooLate};
 
+use super::bucket::SharedBucket;
 use super::entries::{Entry, Stripe};
 use super::side::{Applied, Side, Sight, What};
 use super::status::count;
@@ -14,8 +15,16 @@ use super::{LANES_MAX, Leases, micros, shards};
 use crate::atomics::Ordering;
 use crate::store::{Answer, Call, ITEMS_MAX, Item, Lane, Question, SHARDS, StoreGeneration, StoreKey};
 
-/// Most keys that one call collects.
+/// Most keys that one call collects; of permits fewer, see [`WEIGHT_MAX`].
 pub const COLLECT_MAX: usize = ITEMS_MAX;
+
+/// The most that the keys of one call weigh, where one of a bucket or a window weighs one. Those take a Redis some 3.6 µs each, so that no
+/// call holds it up for more than half a millisecond: 128 · 3.6 µs = 0.46 ms.
+pub const WEIGHT_MAX: f64 = 128.0;
+
+/// What a key of permits weighs more for each node that holds some: the script reads and writes the parts of all of them, at 0.3 µs each.
+/// Of a hundred nodes one key weighs 9.3, and a call has room for 13.
+const PART_WEIGHT: f64 = 0.3 / 3.6;
 
 /// One call in the making, or under way: what is asked, and whose entries it is for. Made once and used again and again.
 #[derive(Debug)]
@@ -24,6 +33,8 @@ pub struct Batch {
     generation: Option<StoreGeneration>,
     sent_at: f64,
     items: Vec<Item>,
+    /// Of all items together.
+    weight: f64,
     /// The entry's place in the stripe of its item's shard.
     places: Vec<u32>,
 }
@@ -36,6 +47,7 @@ impl Batch {
             generation: None,
             sent_at: 0.0,
             items: Vec::with_capacity(ITEMS_MAX),
+            weight: 0.0,
             places: Vec::with_capacity(ITEMS_MAX),
         }
     }
@@ -52,6 +64,23 @@ impl Batch {
     /// Keys in it.
     pub fn len(&self) -> usize {
         self.items.len()
+    }
+
+    /// Whether there is room for one more that weighs so much; alone it may weigh anything.
+    fn has_room(&self, weight: f64) -> bool {
+        self.items.is_empty() || self.items.len() < COLLECT_MAX && self.weight + weight <= WEIGHT_MAX
+    }
+
+    fn push(&mut self, item: Item, place: u32, weight: f64) {
+        self.items.push(item);
+        self.places.push(place);
+        self.weight += weight;
+    }
+
+    fn clear(&mut self) {
+        self.items.clear();
+        self.places.clear();
+        self.weight = 0.0;
     }
 
     /// Whether there is nothing to ask.
@@ -80,36 +109,43 @@ pub enum Ended<'a> {
 }
 
 impl Leases {
-    /// Collects what is due in a lane, at most [`COLLECT_MAX`] keys, waiters first within a shard; tells how many. `batch` holds that
+    /// Collects what is due in a lane, at most [`COLLECT_MAX`] keys and [`WEIGHT_MAX`], waiters first within a shard; tells how many. `batch` holds that
     /// then, and nothing else. Begins each time with the shard after the last one, so that none is left out for long.
     pub fn collect(&self, lane: Lane, now: Timestamp, batch: &mut Batch) -> usize {
         let time = micros(now);
         batch.lane = lane;
         batch.generation = self.surroundings.facts(lane).generation;
         batch.sent_at = time;
-        batch.items.clear();
-        batch.places.clear();
+        batch.clear();
         let first = self.turn(lane);
         for shard in (0..SHARDS).map(|offset| shard_at(first, offset)) {
             if self.surroundings.lane(shard) != lane || self.due(shard) > tick(time) {
                 continue;
             }
             let mut stripe = self.stripe(shard);
-            self.collect_of(shard, &mut stripe, time, batch);
+            let all = self.collect_of(shard, &mut stripe, time, batch);
             self.look_again(shard, &stripe);
-            if batch.len() >= COLLECT_MAX {
+            if all.is_err() {
+                // What did not fit goes first next time: it may be so heavy that it fits nowhere else.
                 self.set_turn(lane, shard);
+                break;
+            }
+            if !batch.has_room(1.0) {
+                self.set_turn(lane, shard.wrapping_add(1));
                 break;
             }
         }
         batch.len()
     }
 
-    fn collect_of(&self, shard: u8, stripe: &mut Stripe, time: f64, batch: &mut Batch) {
-        while batch.len() < COLLECT_MAX {
-            let Some(place) = stripe.wheel.pop(&mut stripe.entries, tick(time)) else {
-                return;
-            };
+    /// Collects what is due in a shard; `Err` if not all of it fits.
+    fn collect_of(&self, shard: u8, stripe: &mut Stripe, time: f64, batch: &mut Batch) -> Result<(), Full> {
+        while let Some(place) = stripe.wheel.pop(&mut stripe.entries, tick(time)) {
+            let weight = self.weight(&stripe.entries.at(place).bucket);
+            if !batch.has_room(weight) {
+                let _ = stripe.plan(place, time);
+                return Err(Full);
+            }
             let chance = stripe.chance();
             let entry = stripe.entries.at(place);
             let Some(limit) = entry.bucket.limit_of(entry.overflow).copied() else {
@@ -121,13 +157,22 @@ impl Leases {
                     shard,
                     hash: entry.name,
                 };
-                batch.items.push(Item { key, question });
-                batch.places.push(place);
+                batch.push(Item { key, question }, place, weight);
                 if has_waiters {
                     stripe.ask_for_waiters(place);
                 }
             }
             let _ = stripe.plan(place, time);
+        }
+        Ok(())
+    }
+
+    /// What a key weighs in a call, for the nodes that live.
+    fn weight(&self, bucket: &SharedBucket) -> f64 {
+        if bucket.gives_permits() {
+            1.0 + PART_WEIGHT * self.surroundings.nodes()
+        } else {
+            1.0
         }
     }
 
@@ -179,8 +224,7 @@ impl Leases {
             self.alarm.ring(ring);
             woken.wake();
         }
-        batch.items.clear();
-        batch.places.clear();
+        batch.clear();
     }
 
     /// Answers those whose time is over, by the failure policy. To be called at every tick at which [`Leases::next_due`] says so, before
@@ -278,8 +322,8 @@ impl Leases {
         u8::try_from(turn).unwrap_or_default()
     }
 
-    fn set_turn(&self, lane: Lane, last: u8) {
-        self.turns[usize::from(lane.0) % SHARDS].store(u64::from(last.wrapping_add(1)), Ordering::Relaxed);
+    fn set_turn(&self, lane: Lane, first: u8) {
+        self.turns[usize::from(lane.0) % SHARDS].store(u64::from(first), Ordering::Relaxed);
     }
 
     /// Every key of a lane has to speak with the store again: it was away, and is back. Spread over one lease period, since all nodes do
@@ -312,6 +356,9 @@ impl Leases {
         }
     }
 }
+
+/// There is no room for another key.
+struct Full;
 
 /// The shard `offset` after `first`, round the circle.
 #[expect(clippy::cast_possible_truncation, reason = "the remainder is below SHARDS")]

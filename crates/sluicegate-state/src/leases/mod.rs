@@ -30,7 +30,7 @@ use sluicegate_core::{KeyHash, Timestamp};
 
 pub use alarm::Due;
 pub use attendance::Attendance;
-pub use batch::{Batch, COLLECT_MAX, Ended};
+pub use batch::{Batch, COLLECT_MAX, Ended, WEIGHT_MAX};
 pub use bucket::{SharedBucket, SharedBucketSpec};
 pub use side::SharedLimit;
 pub use status::{SharingCounts, SharingStatus, StoreStanding};
