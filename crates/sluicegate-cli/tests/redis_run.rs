@@ -406,6 +406,39 @@ fn the_sharing_page_tells_of_the_store_and_of_each_rule() {
     }
 }
 
+/// The heartbeat goes to the first server that is there, so that nothing else would ask the one that is gone.
+#[test]
+fn a_server_of_a_ring_that_is_gone_is_missed_without_any_traffic() {
+    let servers = [(); 3].map(|()| RedisServer::start().expect("a server"));
+    let urls = servers
+        .each_ref()
+        .map(|server| format!("\"redis://{}\"", server.address()));
+    let upstream = upstream();
+    let fleet = Fleet {
+        upstream: &upstream,
+        store: format!("redis: [{}]", urls.join(", ")),
+        rules: LOGIN,
+    };
+    let [node] = fleet.nodes();
+    node.wait_for("sluicegate_sharing_lanes_up", "3");
+    // It takes calls and answers none, and its connection stands.
+    servers[2].pause().expect("a server of ours");
+    node.wait_for("sluicegate_sharing_lanes_up", "2");
+    node.wait_until("partly");
+    let (status, readiness) = get(node.running.admin, "/readyz");
+    assert_eq!(status, 200, "{readiness}");
+    assert!(readiness.contains(r#""standing":"partly""#), "{readiness}");
+    servers[2].resume().expect("a server of ours");
+    node.wait_for("sluicegate_sharing_lanes_up", "3");
+    node.wait_until_together();
+    servers[1].kill().expect("a server of ours");
+    node.wait_for("sluicegate_sharing_lanes_up", "2");
+    node.wait_until("partly");
+    servers[1].restart_empty().expect("a server of ours");
+    node.wait_until_together();
+    assert!(upstream.requests().is_empty(), "nobody has asked anything");
+}
+
 #[test]
 fn another_store_in_the_policy_file_needs_a_restart_and_the_one_in_use_stays() {
     let store = RedisServer::start().expect("a server");

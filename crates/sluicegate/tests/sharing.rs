@@ -412,6 +412,50 @@ fn in_step(limiter: &Limiter) -> bool {
     limiter.sharing().is_some_and(|sharing| sharing.lanes_up == 1)
 }
 
+/// A store of two lanes, of which the second goes away; the heartbeat goes to the first.
+#[derive(Clone)]
+struct Halves {
+    inner: MemoryStore,
+    is_gone: Arc<AtomicU8>,
+}
+
+impl Store for Halves {
+    fn lanes(&self) -> u16 {
+        2
+    }
+
+    fn lane(&self, shard: u8) -> Lane {
+        Lane(u16::from(shard % 2))
+    }
+
+    async fn exchange(&self, call: Call<'_>) -> Result<Exchanged, StoreError> {
+        if call.lane == Lane(1) && self.is_gone.load(Ordering::SeqCst) != 0 {
+            return Err(StoreError::NotSent(None));
+        }
+        self.inner.exchange(call).await
+    }
+
+    async fn heartbeat(&self, presence: Presence) -> Result<Heartbeat, StoreError> {
+        self.inner.heartbeat(presence).await
+    }
+}
+
+#[test]
+fn a_lane_that_nobody_asks_anything_is_missed_when_it_is_gone() {
+    let store = Halves {
+        inner: MemoryStore::ticking(),
+        is_gone: Arc::default(),
+    };
+    let limiter = limiter("  - {name: login, key: ip, limit: 5/h}\n");
+    let _sharer = share(&limiter, &store).expect("a thread");
+    let up = |lanes| until(|| limiter.sharing().is_some_and(|sharing| sharing.lanes_up == lanes));
+    up(2);
+    store.is_gone.store(1, Ordering::SeqCst);
+    up(1);
+    store.is_gone.store(0, Ordering::SeqCst);
+    up(2);
+}
+
 /// What was due kept the driver awake, so that nothing else on its thread ran: no probe was ever made, and the store never came back.
 #[test]
 fn a_store_that_was_away_under_traffic_is_found_again() {
