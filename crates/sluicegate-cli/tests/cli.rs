@@ -283,9 +283,9 @@ fn check_tells_how_nodes_share_each_limit_and_by_how_much_they_can_exceed_it() {
     let answer = check(SHARED, &["--nodes", "5"]);
     assert_eq!(answer.code, 0, "{}", answer.out);
     for (rule, cells) in [
-        ("everyone", "5 auto: hybrid 200 10% 5% – 2000 more"),
-        ("logins", "5 auto: leased 0 0% 0% <1 5 more"),
-        ("trusted", "5 hybrid 5 10% 5% – 50 more"),
+        ("everyone", "5 auto: hybrid 200 10% 5% – 3600 more, and 80% of the rate"),
+        ("logins", "5 auto: leased 0 0% 0% <1 9 more, and 80% of the rate"),
+        ("trusted", "5 hybrid 5 10% 5% – 90 more, and 80% of the rate"),
     ] {
         let is_row = |line: &&str| line.trim_start().starts_with(rule) && line.contains("more");
         let row = answer.out.lines().find(is_row).expect(rule);
@@ -333,7 +333,8 @@ fn check_answers_programs_with_the_worst_case_of_nodes() {
         "excess_rate_percent": 5.0,
         "late_units": null,
         "on_store_loss": "local",
-        "outage_units": 2000,
+        "outage_units": 3600,
+        "outage_rate_percent": 80.0,
     });
     assert_eq!(report["rules"][0]["sharing"], sharing);
     assert_eq!(report["memory"]["leases"]["bytes"], 4 << 20);

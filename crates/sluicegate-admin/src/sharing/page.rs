@@ -60,7 +60,7 @@ struct Rule {
     /// Most units of a key beyond its limit at once, as things stand; `None` where there is no bound.
     excess_units: Option<u64>,
     /// What comes on top of the rate for as long as it is asked for, as a part of it.
-    excess_rate: f64,
+    excess_rate: Option<f64>,
     /// What is answered without the store; `None` where none is asked.
     on_store_loss: Option<&'static str>,
 }
@@ -132,12 +132,12 @@ fn rules(engine: &Engine, standing: StoreStanding, live: NonZeroU32) -> Vec<Rule
 impl Rule {
     fn new(name: &str, terms: &SharingTerms, standing: StoreStanding, live: NonZeroU32) -> Self {
         let (mode, excess) = (terms.mode(live), terms.excess(live));
-        let excess_units = match (mode, standing) {
-            (None, _) | (_, StoreStanding::Together) => Some(excess.units),
+        let bounded = match (mode, standing) {
+            (None, _) | (_, StoreStanding::Together) => Some((excess.units, excess.rate)),
             // Each of the parties has the whole limit, and how many there are is not known.
             (_, StoreStanding::Foreign) => None,
             _ => match terms.outage(live) {
-                Outage::Units(units) => Some(excess.units.saturating_add(units)),
+                Outage::Bounded { units, rate } => Some((excess.units.saturating_add(units), excess.rate + rate)),
                 Outage::Unbounded => None,
             },
         };
@@ -146,8 +146,8 @@ impl Rule {
             mode: mode.map_or("local", Mode::as_str),
             nodes: terms.nodes(live).get(),
             allowance: (mode == Some(Mode::Hybrid)).then(|| terms.allowance(live).get()),
-            excess_units,
-            excess_rate: excess.rate,
+            excess_units: bounded.map(|(units, _)| units),
+            excess_rate: bounded.map(|(_, rate)| rate),
             on_store_loss: mode.map(|_| terms.on_store_loss.as_str()),
         }
     }
@@ -188,7 +188,10 @@ mod tests {
             rules.iter().map(|rule| rule.excess_units).collect()
         };
         assert_eq!(told(StoreStanding::Together), [Some(0), Some(0), Some(0), Some(1900)]);
-        assert_eq!(told(StoreStanding::Away), [Some(100), Some(0), None, Some(1900)]);
+        assert_eq!(told(StoreStanding::Away), [Some(195), Some(0), None, Some(1900)]);
         assert_eq!(told(StoreStanding::Foreign), [None, None, None, Some(1900)]);
+        let rates = rules_of(rules, StoreStanding::Away, 20);
+        let rates: Vec<_> = rates.iter().map(|rule| rule.excess_rate).collect();
+        assert_eq!(rates, [Some(0.95), Some(0.0), None, Some(19.0)]);
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct SharingReport {
     on_store_loss: Option<&'static str>,
     /// Units on top while the store is away, once; `None` where no store is asked, and where everything passes.
     outage_units: Option<u64>,
+    /// Percent of the rate that come on top of that for as long as the store is away, rounded up to a tenth; `None` in the same cases.
+    outage_rate_percent: Option<f64>,
 }
 
 /// How the rules of a policy are shared, in their order, while `live` nodes run.
@@ -71,6 +73,10 @@ impl SharingReport {
         let (mode, excess) = (terms.mode(live), terms.excess(live));
         let divided_by = terms.fanout.filter(|parts| mode.is_none() && parts.get() > 1);
         let whole = u128::from(terms.limit.at_once().get()) * u128::from(divided_by.map_or(1, NonZeroU32::get));
+        let outage = match terms.outage(live) {
+            Outage::Bounded { units, rate } => mode.map(|_| (units, tenth_up(rate * 100.0))),
+            Outage::Unbounded => None,
+        };
         Self {
             asked: rule.sharing.as_str(),
             mode: mode.map_or("local", Mode::as_str),
@@ -83,10 +89,8 @@ impl SharingReport {
             excess_rate_percent: tenth_up(excess.rate * 100.0),
             late_units: (excess.waiting > 0.0).then_some(excess.waiting),
             on_store_loss: mode.map(|_| terms.on_store_loss.as_str()),
-            outage_units: match terms.outage(live) {
-                Outage::Units(units) => mode.map(|_| units),
-                Outage::Unbounded => None,
-            },
+            outage_units: outage.map(|(units, _)| units),
+            outage_rate_percent: outage.map(|(_, rate)| rate),
         }
     }
 
@@ -110,11 +114,12 @@ impl SharingReport {
                     format!("{:.0}", units.ceil())
                 }
             }),
-            match (self.on_store_loss, self.outage_units) {
-                (None, _) => none(),
-                (Some("closed"), _) => "refused".to_owned(),
-                (_, Some(units)) => format!("{units} more"),
-                (_, None) => "everything".to_owned(),
+            match (self.on_store_loss, self.outage_units, self.outage_rate_percent) {
+                (None, ..) => none(),
+                (Some("closed"), ..) => "refused".to_owned(),
+                (_, Some(units), Some(rate)) if rate > 0.0 => format!("{units} more, and {rate}% of the rate"),
+                (_, Some(units), _) => format!("{units} more"),
+                (_, None, _) => "everything".to_owned(),
             },
             self.because.clone(),
         ]
@@ -226,16 +231,16 @@ rules:
         let (policy, _) = Policy::parse("policy.yaml", text).expect("a sound policy");
         let lines = lines(&policy, 15);
         let expected = [
-            "  rule      nodes  sharing         beyond the limit  of the burst  of the rate  late  without the store  because",
-            "  everyone     15  auto: hybrid                1995           10%           5%     –  refused            15 × 133 is at most a tenth of 20000, and no cost is above 133",
-            "  logins       15  auto: leased                   0            0%           0%    <1  5 more             15 × 1 is more than a tenth of 5",
-            "  large        15  auto: leased                   0            0%           0%     5  1000 more          a request may take 70, and each node could spare 6",
-            "  exact        15  exact                          0            0%           0%     5  everything         as asked",
-            "  streams      15  auto: leased                   0            0%           0%     –  20 more            permits do not refill",
-            "  paced        15  auto: leased                   0            0%           0%    <1  9 more             15 × 1 is more than a tenth of 9; each node spaces its own part",
-            "  even         15  exact                          0            0%           0%     5  1000 more          as asked; one queue for all nodes",
-            "  log          15  auto: local                  126         1400%        1400%     –  –                  a sliding log remembers what came to this node",
-            "  parts        15  local, 1 of 10                50           50%          50%     –  –                  as asked",
+            "  rule      nodes  sharing         beyond the limit  of the burst  of the rate  late  without the store                 because",
+            "  everyone     15  auto: hybrid                1995           10%           5%     –  refused                           15 × 133 is at most a tenth of 20000, and no cost is above 133",
+            "  logins       15  auto: leased                   0            0%           0%    <1  10 more, and 93.4% of the rate    15 × 1 is more than a tenth of 5",
+            "  large        15  auto: leased                   0            0%           0%     5  1934 more, and 93.4% of the rate  a request may take 70, and each node could spare 6",
+            "  exact        15  exact                          0            0%           0%     5  everything                        as asked",
+            "  streams      15  auto: leased                   0            0%           0%     –  20 more                           permits do not refill",
+            "  paced        15  auto: leased                   0            0%           0%    <1  18 more, and 93.4% of the rate    15 × 1 is more than a tenth of 9; each node spaces its own part",
+            "  even         15  exact                          0            0%           0%     5  1934 more, and 93.4% of the rate  as asked; one queue for all nodes",
+            "  log          15  auto: local                  126         1400%        1400%     –  –                                 a sliding log remembers what came to this node",
+            "  parts        15  local, 1 of 10                50           50%          50%     –  –                                 as asked",
         ];
         assert_eq!(lines, expected);
     }

@@ -53,10 +53,15 @@ pub struct Excess {
 }
 
 /// The most by which all nodes together exceed a limit on top of that while the store is away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Outage {
-    /// Units, once for each outage.
-    Units(u64),
+    /// So much.
+    Bounded {
+        /// Units, once for each outage.
+        units: u64,
+        /// The part of the rate that comes on top for as long as the store is away and it is asked for: 0.5 is one unit in two.
+        rate: f64,
+    },
     /// As many as are asked for.
     Unbounded,
 }
@@ -108,19 +113,43 @@ impl Fleet {
 
     /// The most on top of that while the store is away.
     ///
-    /// With [`OnStoreLoss::Local`] nodes go on with their last shares, which make one limit together; of a key that was
-    /// cold each has an N-th of the burst, and in `hybrid` one unit at least.
-    /// Of a key that was quiet until then, and is stormed on all nodes while the store is away, the shares of the few that asked last
-    /// come on top of the others' N-ths: up to twice the rate for as long as that lasts, which this number leaves out.
+    /// With [`OnStoreLoss::Local`] node `i` goes on with a share `sᵢ` of the limit, which makes
+    ///
+    /// ```text
+    ///   Σ max(least, sᵢ·B)  units, once      least: 1 in hybrid, else 0
+    ///   max(0, Σ sᵢ − 1)·R  for as long as it lasts
+    /// ```
+    ///
+    /// Shares that the store gave in the same moment make one limit together. A node that has not asked of late takes an N-th. The worst
+    /// that follows from the configuration alone is a key that one node has asked for, all of which is its share, and that all the
+    /// others see first during the outage: `Σ sᵢ = 1 + (N − 1)/N`. Shares of different moments may sum up to more, where a key
+    /// moved from node to node within one theta before the store went away; how far, only its traffic says.
+    ///
+    /// Of permits there is no rate, and a node's part outlives the store by what is in use of it.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rounded up, saturates, and is never negative"
+    )]
     pub fn outage(&self, on_store_loss: OnStoreLoss) -> Outage {
-        match (self.held, on_store_loss) {
+        let mode = match (self.held, on_store_loss) {
             // There is no store that it asks.
-            (Held::Apart(_), _) | (_, OnStoreLoss::Closed) => Outage::Units(0),
-            (_, OnStoreLoss::Open) => Outage::Unbounded,
-            (Held::Together(Mode::Hybrid), OnStoreLoss::Local) => {
-                Outage::Units(self.burst.get().max(u64::from(self.nodes.get())))
-            }
-            (Held::Together(_), OnStoreLoss::Local) => Outage::Units(self.burst.get()),
+            (Held::Apart(_), _) | (_, OnStoreLoss::Closed) => return Outage::Bounded { units: 0, rate: 0.0 },
+            (_, OnStoreLoss::Open) => return Outage::Unbounded,
+            (Held::Together(mode), OnStoreLoss::Local) => mode,
+        };
+        if self.rate <= 0.0 {
+            let units = self.burst.get();
+            return Outage::Bounded { units, rate: 0.0 };
+        }
+        let burst = self.burst.get();
+        let (nodes, others) = (u64::from(self.nodes.get()), u64::from(self.nodes.get()) - 1);
+        let even = burst as f64 / nodes as f64;
+        let each = if mode == Mode::Hybrid { even.max(1.0) } else { even };
+        Outage::Bounded {
+            units: burst.saturating_add(libm::ceil(others as f64 * each) as u64),
+            rate: others as f64 / nodes as f64,
         }
     }
 }
@@ -217,14 +246,24 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_costs_a_burst_or_nothing_or_everything() {
-        let outage = |held, burst, loss| fleet(held, burst, 1.0, 100).outage(loss);
-        assert_eq!(outage(LEASED, 200, OnStoreLoss::Local), Outage::Units(200));
-        assert_eq!(outage(HYBRID, 200, OnStoreLoss::Local), Outage::Units(200));
+    fn an_outage_costs_what_shares_of_different_moments_sum_up_to_or_nothing_or_everything() {
+        let outage = |held, burst, count, loss| fleet(held, burst, 1.0, count).outage(loss);
+        let bounded = |units, rate| Outage::Bounded { units, rate };
+        let local = OnStoreLoss::Local;
+        // One node has all of it, and the others an N-th each.
+        assert_eq!(outage(LEASED, 200, 100, local), bounded(398, 0.99));
+        assert_eq!(outage(HYBRID, 200, 100, local), bounded(398, 0.99));
+        assert_eq!(outage(LEASED, 9, 2, local), bounded(14, 0.5));
+        assert_eq!(outage(Held::Together(Mode::Exact), 9, 4, local), bounded(16, 0.75));
+        assert_eq!(outage(LEASED, 200, 1, local), bounded(200, 0.0));
         // A unit for each node, whatever the limit.
-        assert_eq!(outage(HYBRID, 5, OnStoreLoss::Local), Outage::Units(100));
-        assert_eq!(outage(HYBRID, 200, OnStoreLoss::Closed), Outage::Units(0));
-        assert_eq!(outage(LEASED, 200, OnStoreLoss::Open), Outage::Unbounded);
-        assert_eq!(outage(Held::Apart(nodes(1)), 200, OnStoreLoss::Open), Outage::Units(0));
+        assert_eq!(outage(HYBRID, 5, 100, local), bounded(104, 0.99));
+        assert_eq!(outage(LEASED, u64::MAX, 3, local), bounded(u64::MAX, 2.0 / 3.0));
+        assert_eq!(outage(HYBRID, 200, 100, OnStoreLoss::Closed), bounded(0, 0.0));
+        assert_eq!(outage(LEASED, 200, 100, OnStoreLoss::Open), Outage::Unbounded);
+        let apart = Held::Apart(nodes(1));
+        assert_eq!(outage(apart, 200, 100, OnStoreLoss::Open), bounded(0, 0.0));
+        let permits = fleet(LEASED, 20, 0.0, 3).outage(local);
+        assert_eq!(permits, bounded(20, 0.0));
     }
 }

@@ -256,22 +256,23 @@ fn the_worst_case_of_a_rule_is_reckoned_for_its_nodes() {
         let terms = terms(&policy);
         (terms.excess(nodes(live)).units, terms.outage(nodes(live)))
     };
-    assert_eq!(excess("limit: 1000/s", 10), (100, Outage::Units(1_000)));
-    assert_eq!(excess("limit: 1000/s, fanout: 20", 10), (100, Outage::Units(1_000)));
-    assert_eq!(excess("limit: 5/min", 100), (0, Outage::Units(5)));
+    let bounded = |units, rate| Outage::Bounded { units, rate };
+    assert_eq!(excess("limit: 1000/s", 10), (100, bounded(1_900, 0.9)));
+    assert_eq!(excess("limit: 1000/s, fanout: 20", 10), (100, bounded(1_950, 0.95)));
+    assert_eq!(excess("limit: 5/min", 100), (0, bounded(10, 0.99)));
     assert_eq!(
         excess("limit: 1000/s, on_store_loss: closed", 10),
-        (100, Outage::Units(0))
+        (100, bounded(0, 0.0))
     );
     assert_eq!(
         excess("limit: 1000/s, on_store_loss: open", 10),
         (100, Outage::Unbounded)
     );
-    assert_eq!(excess("limit: 1000/s, sharing: local", 10), (9_000, Outage::Units(0)));
+    assert_eq!(excess("limit: 1000/s, sharing: local", 10), (9_000, bounded(0, 0.0)));
     // Ten nodes with a fifth each.
     assert_eq!(
         excess("limit: 1000/s, sharing: local, fanout: 5", 10),
-        (1_000, Outage::Units(0))
+        (1_000, bounded(0, 0.0))
     );
 }
 
