@@ -14,6 +14,7 @@ pub mod address;
 pub mod events;
 pub mod form;
 pub mod framing;
+pub mod hello;
 pub mod json;
 pub mod limit;
 pub mod mutation;
@@ -58,6 +59,11 @@ pub const TARGETS: &[Target] = &[
         name: "framing",
         run: framing::target,
         dictionary: framing::DICTIONARY,
+    },
+    Target {
+        name: "hello",
+        run: hello::target,
+        dictionary: hello::DICTIONARY,
     },
     Target {
         name: "json",

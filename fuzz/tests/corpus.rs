@@ -52,6 +52,11 @@ fn where_the_gate_sees_a_request_end_hyper_sees_it_end() -> io::Result<()> {
 }
 
 #[test]
+fn a_clients_first_message_reads_the_same_in_whatever_pieces_it_comes() -> io::Result<()> {
+    check("hello")
+}
+
+#[test]
 fn members_of_json_are_found_or_refused_as_a_reader_of_the_whole_document_would() -> io::Result<()> {
     check("json")
 }

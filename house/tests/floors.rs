@@ -16,7 +16,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("sluicegate-tower", &["sluicegate"]),
     ("sluicegate-admin", &["sluicegate"]),
-    ("sluicegate-gateway", &["sluicegate", "sluicegate-tower"]),
+    (
+        "sluicegate-gateway",
+        &["sluicegate-identity", "sluicegate", "sluicegate-tower"],
+    ),
     (
         "sluicegate-cli",
         &[

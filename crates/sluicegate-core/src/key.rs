@@ -153,6 +153,16 @@ pub enum PartKind {
     Tier = 14,
     /// A claim about a verified caller.
     Claim = 15,
+    /// The alternative name of a verified client certificate. (What lies between is kept for attributes of the request line.)
+    CertificateName = 24,
+    /// A TLS client's JA4.
+    Ja4 = 25,
+    /// A client's JA4 and the order of its header lines.
+    Fingerprint = 26,
+    /// The subject of a verified client certificate, where it is asked for by itself.
+    CertificateSubject = 27,
+    /// The SPIFFE id of a verified client certificate, where it is asked for by itself.
+    Spiffe = 28,
 }
 
 /// A keyed 64-bit hash of a key's parts.

@@ -237,6 +237,12 @@ impl Switchboard {
             return Err(Problem::Body(BodyFault::TooLarge));
         }
         strip_request(&mut head.headers);
+        if let Some(name) = &self.setup.identity.ja4_header
+            && !peer.is_believed()
+        {
+            // Upstreams believe it, since we are the ones whom they believe.
+            head.headers.remove(name);
+        }
         write_forwarded(&mut head.headers, peer);
         to_origin_form(&mut head.uri);
         head.version = Version::HTTP_11;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use sluicegate::Limiter;
 use sluicegate::address::plain;
 use sluicegate::policy::checked::Gateway;
-use sluicegate_tower::Limit;
+use sluicegate_tower::{FixedCaller, Limit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::JoinHandle;
@@ -25,7 +25,7 @@ use crate::listen::Sockets;
 use crate::pulse::{Attendance, Beat, Pulse, Tick};
 use crate::settings::Published;
 use crate::shutdown::Shutdown;
-use crate::tls::Transport;
+use crate::tls::{Shaken, Transport};
 
 /// What all workers of a gateway share.
 #[derive(Clone)]
@@ -42,6 +42,8 @@ struct Worker {
     reception: RefCell<Rc<Reception>>,
     switchboards: Rc<Switchboards>,
     limiter: LocalLimiter,
+    /// Who a client is that shows nothing by its connection.
+    nobody: Arc<sluicegate::Caller>,
 }
 
 /// The limiter as a worker's requests hold it: counted within the thread, so that no request touches a counter that
@@ -120,6 +122,7 @@ impl Worker {
             reception: RefCell::new(Rc::new(Reception::new(&setup, &pulse))),
             switchboards: Rc::new(Switchboards::new(&setup, Arc::clone(&shared.published), &pulse)),
             limiter: LocalLimiter(Rc::new(Arc::clone(&shared.limiter))),
+            nobody: Arc::default(),
             pulse,
             shared,
         }
@@ -193,24 +196,35 @@ impl Worker {
             return;
         }
         let tally = place.take();
-        let (stream, scheme) = match reception.terms(listener) {
-            None => (Transport::Plain(stream), Scheme::Http),
+        let (shaken, scheme) = match reception.terms(listener) {
+            None => (
+                Shaken {
+                    stream: Transport::Plain(stream),
+                    caller: Arc::clone(&self.nobody),
+                },
+                Scheme::Http,
+            ),
             Some(terms) => {
                 // Boxed, so that a handshake weighs on a connection only as long as it lasts.
                 let shaken = Box::pin(terms.shake_hands(stream, &attendance)).await;
                 self.shared.traffic.shook_hands(shaken.is_some());
-                let Some(stream) = shaken else { return };
-                (stream, Scheme::Https)
+                let Some(shaken) = shaken else { return };
+                (shaken, Scheme::Https)
             }
         };
         let address = plain(address);
+        let Shaken { stream, caller: known } = shaken;
         let caller = Rc::new(Caller::new(address, scheme));
         let service = |watch: SharedWatch| {
             let switchboards = Rc::clone(&self.switchboards);
             let inner = tower::service_fn(move |admit| {
                 forward(Rc::clone(&switchboards), Rc::clone(&watch), Rc::clone(&caller), admit)
             });
-            Limit::for_peer(self.limiter.clone(), address, inner)
+            let from = FixedCaller {
+                peer: address,
+                caller: known,
+            };
+            Limit::for_caller(self.limiter.clone(), from, inner)
         };
         reception.serve(stream, tally, attendance, service).await;
     }

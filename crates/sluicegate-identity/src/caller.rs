@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::ja4::Ja4;
+
 /// What kind of credential vouches for a caller. A name under one kind is never one under another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -114,6 +116,8 @@ impl fmt::Debug for Vouched {
 pub struct Caller {
     /// In the order of [`VouchKind`], which is the one in which they count.
     vouched: [Option<Arc<Vouched>>; 3],
+    /// Beside them, since it proves nothing.
+    ja4: Option<Ja4>,
 }
 
 impl Caller {
@@ -131,6 +135,18 @@ impl Caller {
         if let Some(place) = self.vouched.get_mut(kind) {
             *place = Some(vouched);
         }
+    }
+
+    /// The same caller with what its TLS handshake shows of its program. It vouches for nothing, and is no part of who it is.
+    #[must_use]
+    pub fn with_ja4(mut self, ja4: Ja4) -> Self {
+        self.ja4 = Some(ja4);
+        self
+    }
+
+    /// What kind of program shook hands; `None` where there was no TLS, or nobody looked.
+    pub fn ja4(&self) -> Option<Ja4> {
+        self.ja4
     }
 
     /// The credential of a kind; `None` where none was verified.

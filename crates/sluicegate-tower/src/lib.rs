@@ -56,6 +56,6 @@ pub use self::fault::BodyFault;
 pub use self::hand::{Admission, Admit, HandOver, InExtensions, Together};
 pub use self::layer::LimitLayer;
 pub use self::passage::Passage;
-pub use self::peer::{FindPeer, FixedPeer, Peer, PeerInExtensions};
+pub use self::peer::{FindPeer, FixedCaller, FixedPeer, Peer, PeerInExtensions};
 pub use self::replay::Replay;
 pub use self::service::{Limit, Limiting};

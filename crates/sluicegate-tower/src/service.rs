@@ -24,7 +24,7 @@ use crate::hand::{Admission, HandOver, Together};
 use crate::held::{Held, Verdict, Wait};
 use crate::host::host_of;
 use crate::passage::Passage;
-use crate::peer::{FindPeer, FixedPeer};
+use crate::peer::{FindPeer, FixedCaller, FixedPeer};
 use crate::reading::Reading;
 use crate::replay::Replay;
 
@@ -58,6 +58,13 @@ impl<S, L> Limit<S, FixedPeer, Together, L> {
     /// together with the proof of its admission.
     pub fn for_peer(limiter: L, peer: IpAddr, inner: S) -> Self {
         Self::new(limiter, FixedPeer(peer), inner)
+    }
+}
+
+impl<S, L> Limit<S, FixedCaller, Together, L> {
+    /// As [`for_peer`](Limit::for_peer), where the connection itself says who its client is.
+    pub fn for_caller(limiter: L, caller: FixedCaller, inner: S) -> Self {
+        Self::new(limiter, caller, inner)
     }
 }
 
@@ -96,9 +103,17 @@ where
             };
         }
         let peer = self.peer.find_peer(request.extensions());
-        let outcome = seen(request.method(), request.uri(), request.headers(), peer, |seen| {
-            self.limiter.decide(seen)
-        });
+        let caller = self.peer.find_caller(request.extensions());
+        let outcome = seen(
+            request.method(),
+            request.uri(),
+            request.headers(),
+            peer,
+            |seen| match caller {
+                Some(caller) => self.limiter.decide_as(seen, caller),
+                None => self.limiter.decide(seen),
+            },
+        );
         let stage = match outcome {
             Outcome::Decided(Decision::Allow { admitted, report }) => {
                 let told = self.limiter.announcement(admitted.route(), &report);

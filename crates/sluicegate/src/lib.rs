@@ -47,6 +47,7 @@
 pub mod address;
 pub mod body;
 pub mod certificate;
+mod fingerprint;
 mod identity;
 mod limiter;
 pub mod metrics;
@@ -75,7 +76,7 @@ pub use sluicegate_core::sharing::OnStoreLoss;
 pub use sluicegate_core::{Cost, Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
 #[cfg(feature = "jwt")]
 pub use sluicegate_identity::jwt;
-pub use sluicegate_identity::{Caller, FreshKey, KeyDigest, VouchKind, Vouched};
+pub use sluicegate_identity::{Caller, FreshKey, Ja4, KeyDigest, VouchKind, Vouched};
 pub use sluicegate_state::leases::{SharedBucket, SharingCounts, SharingStatus, StoreStanding};
 pub use sluicegate_state::snapshot::{Durability, ReadError, WriteError, Written};
 pub use sluicegate_state::{AnyClock, Clock, ManualClock, SystemClock};

@@ -327,7 +327,7 @@ fn cases() -> Vec<Case> {
             (5, 12, "rules[0].limit"), ("a map stands here", "a limit such as")),
         case("an unknown attribute", rule("key: adress"),
             (4, 10, "rules[0].key"), ("no attribute", "use client, tenant")),
-        case("an attribute of a later version", rule("key: [ip, ja4]"),
+        case("an attribute of a later version", rule("key: [ip, asn]"),
             (4, 15, "rules[0].key[1]"), ("not offered yet", "use client, tenant")),
         case("a claim without a name", rule("key: claim."),
             (4, 10, "rules[0].key"), ("names no claim", "as in claim.scope")),

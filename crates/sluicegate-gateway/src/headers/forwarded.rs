@@ -72,6 +72,11 @@ impl Peer {
             scheme,
         }
     }
+
+    /// Whether it is a proxy of the operator's own.
+    pub(crate) fn is_believed(&self) -> bool {
+        self.trust == Trust::Believed
+    }
 }
 
 /// Writes the forwarded headers of a request that goes to an upstream. Call it after

@@ -18,6 +18,7 @@ mod terms;
 mod transport;
 
 pub use self::error::TlsError;
+pub(crate) use self::handshake::Shaken;
 pub use self::terms::{Certificate, EXPIRY_WARNING};
 pub(crate) use self::terms::{Former, Terms};
 pub(crate) use self::transport::Transport;

@@ -5,6 +5,7 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use sluicegate_identity::{ClientHello, HelloReader};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -50,6 +51,27 @@ impl Transport {
 pub(crate) struct Socket {
     stream: TcpStream,
     has_taken: bool,
+    hello: Hello,
+}
+
+/// The client's first message, looked at on its way to the TLS library, which does not hand out all of it.
+enum Hello {
+    Awaited(Box<HelloReader>),
+    Read(Box<ClientHello>),
+    /// It was none, or it was taken.
+    Gone,
+}
+
+impl Hello {
+    fn see(&mut self, bytes: &[u8]) {
+        let Self::Awaited(reader) = self else { return };
+        match reader.feed(bytes) {
+            Ok(None) => {}
+            Ok(Some(hello)) => *self = Self::Read(Box::new(hello)),
+            // The library will say so too.
+            Err(_) => *self = Self::Gone,
+        }
+    }
 }
 
 impl Socket {
@@ -57,6 +79,15 @@ impl Socket {
         Self {
             stream,
             has_taken: false,
+            hello: Hello::Awaited(Box::default()),
+        }
+    }
+
+    /// The client's first message, once.
+    pub(super) fn take_hello(&mut self) -> Option<Box<ClientHello>> {
+        match mem::replace(&mut self.hello, Hello::Gone) {
+            Hello::Read(hello) => Some(hello),
+            Hello::Awaited(_) | Hello::Gone => None,
         }
     }
 
@@ -67,7 +98,10 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.hello.see(&buf.filled()[before..]);
+        read
     }
 }
 

@@ -3,15 +3,17 @@
 //! Nothing that is shown and cannot be verified counts: whoever made it up is counted by the address, as if it had shown nothing. So a
 //! failed guess is charged to whoever guessed, never to whose name it bears.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 #[cfg(feature = "jwt")]
 use sluicegate_identity::jwt::Verifier;
-use sluicegate_identity::{Caller, VouchKind, Vouched};
+use sluicegate_identity::{Caller, Ja4, VouchKind, Vouched};
 use sluicegate_state::{AnyClock, Clock as _};
 
+use crate::address::{is_trusted, plain};
 use crate::policy::checked::{ApiKeys, Identity};
 
 /// A policy's `identity`, made ready.
@@ -100,6 +102,21 @@ fn verifier(identity: &Identity, former: Option<&Resolver>, token_key: [u8; 32])
 
 fn unix_seconds(clock: &AnyClock) -> u64 {
     Duration::from_nanos(clock.unix_now()).as_secs()
+}
+
+impl Resolver {
+    /// What kind of program the client is: by what `given` shows of its handshake, or, where that was a trusted proxy's, by what the
+    /// proxy says in the header that the policy names.
+    pub(crate) fn ja4(&self, given: &Caller, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<Ja4> {
+        if !peer.is_some_and(|peer| is_trusted(&self.identity, plain(peer))) {
+            return given.ja4();
+        }
+        let mut lines = headers.get_all(self.identity.ja4_header.as_ref()?).iter();
+        match (lines.next(), lines.next()) {
+            (Some(line), None) => Ja4::parse(line.to_str().ok()?.trim_ascii()),
+            _ => None,
+        }
+    }
 }
 
 fn find_key<'k>(keys: &'k ApiKeys, headers: &HeaderMap, clock: &AnyClock) -> Option<&'k Arc<Vouched>> {

@@ -4,12 +4,13 @@ use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use sluicegate_identity::Caller;
+use sluicegate_identity::{Caller, Ja4, VouchKind};
 use sluicegate_state::AnyClock;
 
 use super::engine::Engine;
 use crate::address::{self, AddressKey};
 use crate::body::{Pointer, Pointers, Value, Values};
+use crate::fingerprint::Fingerprint;
 use crate::identity::Resolver;
 use crate::request::Request;
 
@@ -27,6 +28,8 @@ pub(super) struct Attributes<'a> {
     pub(super) route: &'a str,
     address: OnceCell<Option<AddressKey>>,
     caller: OnceCell<Caller>,
+    ja4: OnceCell<Option<Ja4>>,
+    fingerprint: OnceCell<Option<Fingerprint>>,
     /// `None` until the body is read.
     body: Option<(&'a Pointers, &'a Values)>,
 }
@@ -44,6 +47,8 @@ impl<'a> Attributes<'a> {
             route,
             address: OnceCell::new(),
             caller: OnceCell::new(),
+            ja4: OnceCell::new(),
+            fingerprint: OnceCell::new(),
             body: None,
         }
     }
@@ -60,6 +65,25 @@ impl<'a> Attributes<'a> {
     pub(super) fn caller(&self) -> &Caller {
         self.caller
             .get_or_init(|| self.resolver.resolve(self.given, self.headers, self.clock))
+    }
+
+    /// What the client's certificate says under that name; `None` where it has shown none, or it says nothing of that.
+    pub(super) fn certificate(&self, claim: &str) -> Option<&str> {
+        self.caller().vouched(VouchKind::Certificate)?.claim(claim)
+    }
+
+    /// What kind of program shook hands with us, or with the trusted proxy that says so.
+    pub(super) fn ja4(&self) -> Option<Ja4> {
+        *self
+            .ja4
+            .get_or_init(|| self.resolver.ja4(self.given, self.peer, self.headers))
+    }
+
+    /// The same with the order of the header lines; `None` without the former.
+    pub(super) fn fingerprint(&self) -> Option<Fingerprint> {
+        *self
+            .fingerprint
+            .get_or_init(|| Some(Fingerprint::of(self.ja4()?, self.headers)))
     }
 
     /// A header's one value. Two lines are two claims, of which neither is believed.
@@ -96,6 +120,8 @@ pub(super) struct Kept {
     headers: HeaderMap,
     address: Option<AddressKey>,
     caller: Caller,
+    ja4: Option<Ja4>,
+    fingerprint: Option<Fingerprint>,
 }
 
 impl Kept {
@@ -115,6 +141,8 @@ impl Kept {
             headers: kept,
             address: attributes.address(),
             caller: attributes.caller().clone(),
+            ja4: attributes.ja4(),
+            fingerprint: attributes.fingerprint(),
         }
     }
 
@@ -136,6 +164,8 @@ impl Kept {
             route,
             address: OnceCell::from(self.address),
             caller: OnceCell::from(self.caller.clone()),
+            ja4: OnceCell::from(self.ja4),
+            fingerprint: OnceCell::from(self.fingerprint),
             body,
         }
     }

@@ -3,6 +3,7 @@
 use http::{HeaderName, Method};
 use sluicegate_core::{KeyBuilder, KeyHasher, PartKind};
 use sluicegate_identity::VouchKind;
+use sluicegate_identity::claims::{SAN, SPIFFE_ID, SUBJECT};
 use sluicegate_state::Key;
 
 use super::attributes::{Attributes, Claim};
@@ -96,6 +97,15 @@ fn add<'k>(key: KeyBuilder<'k>, part: &KeyPart, attributes: &Attributes<'_>) -> 
         KeyPart::Tier => verified(PartKind::Tier, attributes.caller().tier()),
         KeyPart::User => verified(PartKind::User, attributes.caller().user()),
         KeyPart::Claim(name) => verified(PartKind::Claim, attributes.caller().claim(name.as_str())),
+        KeyPart::CertificateSubject => verified(PartKind::CertificateSubject, attributes.certificate(SUBJECT)),
+        KeyPart::CertificateName => verified(PartKind::CertificateName, attributes.certificate(SAN)),
+        KeyPart::Spiffe => verified(PartKind::Spiffe, attributes.certificate(SPIFFE_ID)),
+        KeyPart::Ja4 => attributes
+            .ja4()
+            .map(|ja4| key.part(PartKind::Ja4, ja4.as_str().as_bytes())),
+        KeyPart::Fingerprint => attributes
+            .fingerprint()
+            .map(|print| key.part(PartKind::Fingerprint, print.as_bytes())),
         KeyPart::Ip => attributes
             .address()
             .map(|address| key.part(PartKind::Ip, address.as_bytes())),

@@ -191,6 +191,11 @@ fn identity(name: &str, rule: &Rule) -> BucketIdentity {
                 part("claim");
                 part(name.as_str());
             }
+            KeyPart::CertificateSubject => part("cert.subject"),
+            KeyPart::CertificateName => part("cert.san"),
+            KeyPart::Spiffe => part("cert.spiffe"),
+            KeyPart::Ja4 => part("ja4"),
+            KeyPart::Fingerprint => part("fingerprint"),
             KeyPart::Ip => part("ip"),
             KeyPart::Route => part("route"),
             KeyPart::Method => part("method"),

@@ -294,6 +294,8 @@ shape! {
         optional api_keys: ApiKeysFields,
         /// Tokens that callers are known by.
         optional jwt: JwtFields,
+        /// The header in which a trusted proxy says what kind of program its client is (JA4); none is read unless said.
+        optional ja4_header: HeaderName,
     }
 }
 

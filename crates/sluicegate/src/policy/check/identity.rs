@@ -50,6 +50,16 @@ pub(super) fn check(raw: IdentityFields, findings: &mut Findings<'_>) -> Identit
     if let Some(prefix) = raw.address_prefix.value() {
         check_prefix(&prefix, &mut identity, findings);
     }
+    if let Some(header) = raw.ja4_header.as_ref()
+        && identity.trusted_proxies.is_empty()
+    {
+        findings.warning(
+            header.spot,
+            "nobody is believed what it says there, because no proxy is trusted",
+            "name the proxies' networks in `trusted_proxies`, or leave this field out",
+        );
+    }
+    identity.ja4_header = raw.ja4_header.value();
     identity.api_keys = raw.api_keys.value().and_then(check_api_keys);
     identity.jwt = raw.jwt.given().and_then(|jwt| check_jwt(jwt, findings));
     identity

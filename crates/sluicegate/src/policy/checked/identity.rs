@@ -29,6 +29,8 @@ pub struct Identity {
     pub api_keys: Option<ApiKeys>,
     /// The tokens that callers are known by; `None` where there are none.
     pub jwt: Option<Jwt>,
+    /// The header in which trusted proxies say what kind of program a client is (JA4); `None` where they do not.
+    pub ja4_header: Option<HeaderName>,
 }
 
 impl Identity {
@@ -48,6 +50,7 @@ impl Default for Identity {
             body_bytes: 64 << 10,
             api_keys: None,
             jwt: None,
+            ja4_header: None,
         }
     }
 }

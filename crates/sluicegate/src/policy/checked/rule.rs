@@ -194,6 +194,16 @@ pub enum KeyPart {
     User,
     /// A claim about a verified caller.
     Claim(ClaimName),
+    /// The subject of a verified client certificate.
+    CertificateSubject,
+    /// The first alternative name of a verified client certificate.
+    CertificateName,
+    /// The SPIFFE id of a verified client certificate.
+    Spiffe,
+    /// What kind of program shook hands over TLS.
+    Ja4,
+    /// The same together with the order in which it sends its header lines.
+    Fingerprint,
     /// The client's address, cut to its prefix.
     Ip,
     /// The name of the request's route.
@@ -224,7 +234,14 @@ impl KeyPart {
     pub const fn is_verified(&self) -> bool {
         matches!(
             self,
-            Self::Client | Self::Tenant | Self::Tier | Self::User | Self::Claim(_)
+            Self::Client
+                | Self::Tenant
+                | Self::Tier
+                | Self::User
+                | Self::Claim(_)
+                | Self::CertificateSubject
+                | Self::CertificateName
+                | Self::Spiffe
         )
     }
 }
@@ -238,6 +255,11 @@ impl fmt::Display for KeyPart {
             Self::Tier => "tier",
             Self::User => "user",
             Self::Claim(name) => return write!(f, "claim.{name}"),
+            Self::CertificateSubject => "cert.subject",
+            Self::CertificateName => "cert.san",
+            Self::Spiffe => "cert.spiffe",
+            Self::Ja4 => "ja4",
+            Self::Fingerprint => "fingerprint",
             Self::Ip => "ip",
             Self::Route => "route",
             Self::Method => "method",

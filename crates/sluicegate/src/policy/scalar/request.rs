@@ -9,8 +9,7 @@ use super::source::{header, header_grammar, member, member_grammar};
 use super::{Scalar, Wrong, wrong};
 
 impl Scalar for KeyPart {
-    const EXPECTED: &'static str =
-        "client, tenant, user, tier, claim.NAME, ip, route, method, host, header.NAME, body./MEMBER or program";
+    const EXPECTED: &'static str = "client, tenant, user, tier, claim.NAME, cert.subject, cert.san, cert.spiffe, ja4, fingerprint, ip, route, method, host, header.NAME, body./MEMBER or program";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         if let Some(name) = text.strip_prefix("header.") {
@@ -34,6 +33,11 @@ impl Scalar for KeyPart {
             "tenant" => Ok(Self::Tenant),
             "user" => Ok(Self::User),
             "tier" => Ok(Self::Tier),
+            "cert.subject" => Ok(Self::CertificateSubject),
+            "cert.san" => Ok(Self::CertificateName),
+            "cert.spiffe" => Ok(Self::Spiffe),
+            "ja4" => Ok(Self::Ja4),
+            "fingerprint" => Ok(Self::Fingerprint),
             "ip" => Ok(Self::Ip),
             "route" => Ok(Self::Route),
             "method" => Ok(Self::Method),
@@ -59,25 +63,27 @@ impl Scalar for KeyPart {
     }
 }
 
-const KEY_REMEDY: &str =
-    "use client, tenant, user, tier, claim.NAME, ip, route, method, host, header.NAME, body./MEMBER or program";
+const KEY_REMEDY: &str = "use client, tenant, user, tier, claim.NAME, cert.subject, cert.san, cert.spiffe, ja4, fingerprint, ip, route, method, host, header.NAME, body./MEMBER or program";
 
-const KEYS: [&str; 9] = [
-    "client", "tenant", "user", "tier", "ip", "route", "method", "host", "program",
+const KEYS: [&str; 14] = [
+    "client",
+    "tenant",
+    "user",
+    "tier",
+    "cert.subject",
+    "cert.san",
+    "cert.spiffe",
+    "ja4",
+    "fingerprint",
+    "ip",
+    "route",
+    "method",
+    "host",
+    "program",
 ];
 
 /// Attributes that later versions will know.
-const KEYS_TO_COME: [&str; 9] = [
-    "key",
-    "certificate",
-    "fingerprint",
-    "ja4",
-    "jwt",
-    "query",
-    "cookie",
-    "path",
-    "asn",
-];
+const KEYS_TO_COME: [&str; 7] = ["key", "certificate", "jwt", "query", "cookie", "path", "asn"];
 
 impl Scalar for HeaderName {
     const EXPECTED: &'static str = "a header's name such as x-api-key";

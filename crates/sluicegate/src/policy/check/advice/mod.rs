@@ -134,7 +134,7 @@ impl Covers {
 /// Whether a client can send any number of values for it.
 fn is_typed(part: &KeyPart) -> bool {
     match part {
-        KeyPart::Header(_) | KeyPart::Body { .. } | KeyPart::Host => true,
+        KeyPart::Header(_) | KeyPart::Body { .. } | KeyPart::Host | KeyPart::Ja4 | KeyPart::Fingerprint => true,
         KeyPart::Ip
         | KeyPart::Route
         | KeyPart::Method
@@ -144,7 +144,10 @@ fn is_typed(part: &KeyPart) -> bool {
         | KeyPart::Tenant
         | KeyPart::Tier
         | KeyPart::User
-        | KeyPart::Claim(_) => false,
+        | KeyPart::Claim(_)
+        | KeyPart::CertificateSubject
+        | KeyPart::CertificateName
+        | KeyPart::Spiffe => false,
     }
 }
 
