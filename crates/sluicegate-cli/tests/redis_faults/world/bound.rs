@@ -77,8 +77,14 @@ impl Shared {
             nodes: u32::try_from(nodes).ok().and_then(NonZeroU32::new).expect("nodes"),
         };
         let excess = fleet.excess();
-        let Outage::Units(outage) = fleet.outage(self.on_store_loss) else {
-            unreachable!("an open limit has no bound, and is not held to one");
+        // All nodes are asked all the time, so that their shares are of one moment and sum up to one: of what an outage may add, that is a
+        // burst, or a unit of each node, and nothing of the rate.
+        let outage = match fleet.outage(self.on_store_loss) {
+            Outage::Bounded { units, .. } if self.mode == Mode::Hybrid => {
+                units.min(burst.max(fleet.nodes.get().into()))
+            }
+            Outage::Bounded { units, .. } => units.min(burst),
+            Outage::Unbounded => unreachable!("an open limit has no bound, and is not held to one"),
         };
         let late = whole(excess.waiting + rate * longest.as_secs_f64());
         // And one, of which parts may be in several nodes' hands.
