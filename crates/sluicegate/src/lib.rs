@@ -49,6 +49,7 @@ pub mod body;
 pub mod certificate;
 mod fingerprint;
 mod identity;
+pub mod condition;
 mod limiter;
 pub mod metrics;
 pub mod password;

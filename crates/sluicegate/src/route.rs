@@ -187,6 +187,7 @@ mod tests {
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             path: path.to_owned(),
             upstream: None,
+            sensitivity: None,
             description: None,
         }
     }

@@ -36,6 +36,7 @@ pub use keys::{IssuedKey, KEYS_FILE_BYTES_MAX, KeyFile, parse_keys};
 pub use text::{FieldFault, PolicyText};
 
 use findings::{At, Findings};
+pub(crate) use nearest::nearest;
 use shape::Shape as _;
 
 impl Policy {

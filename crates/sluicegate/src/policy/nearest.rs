@@ -2,7 +2,7 @@
 
 /// The candidate that differs from `word` by the fewest slips of the hand (a letter wrong, missing, too many, or two
 /// swapped), if that is few enough for the length; of equals the first.
-pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word: Vec<char> = word.chars().take(WORD_MAX + 1).collect();
     if word.len() > WORD_MAX {
         return None;

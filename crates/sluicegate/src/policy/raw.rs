@@ -10,9 +10,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::checked::{
-    Align, ClaimName, ClientAuth, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, KeysFrom,
-    MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Pointer, STORE_SERVERS_MAX, SettleSource, Sharing, Spelling,
-    StoreUrl, TlsVersion,
+    Align, ClaimName, ClientAuth, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, KeysFrom, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Pointer, STORE_SERVERS_MAX, Sensitivity, SettleSource, Sharing, Spelling, StoreUrl, TlsVersion,
 };
 use super::key::KeyItem;
 use super::scalar::{
@@ -372,11 +370,12 @@ shape! {
         required path: PathPattern,
         /// Where the gateway passes it on; may be left out where there is one upstream.
         optional upstream: Name,
+        /// How much harm too many requests of it do: `low`, `normal`, `costly` or `critical`. A class can have a limit of its own, be asked in conditions, and set costs.
+        optional sensitivity: Sensitivity,
         /// What a reader should know.
         optional description: Prose,
     }
     not offered yet {
-        "sensitivity": "leave it out; nothing sheds load by it yet",
         "when": "leave it out; a route is told by methods, hosts and path",
     }
 }

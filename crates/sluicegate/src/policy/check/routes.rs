@@ -111,6 +111,7 @@ fn implicit(routes: &mut Routes, upstreams: &[String], list_spot: Option<Spot>, 
             hosts: Vec::new(),
             path: "/{*rest}".to_owned(),
             upstream: Some(0),
+            sensitivity: None,
             description: None,
         };
         routes.by_name.insert(route.name.clone(), 0);
@@ -249,6 +250,7 @@ fn check_one(
         hosts,
         path: check_path(raw.path, paths, findings)?,
         upstream: upstream.ok()?,
+        sensitivity: raw.sensitivity.value(),
         description: raw.description.value().map(|text| text.0),
     })
 }

@@ -22,7 +22,7 @@ pub use gateway::{
 };
 pub use identity::{ApiKeys, CLAIMS_KEPT_MAX, ForwardedHeader, Identity, Jwt, KeysFrom, KeysUrl};
 pub use paths::{EncodedSlash, Paths, Spelling};
-pub use route::{IMPLICIT_ROUTE, Route};
+pub use route::{IMPLICIT_ROUTE, Route, Sensitivity};
 pub use rule::{
     AT_ONCE_MAX, ClaimName, Enforce, KEY_PARTS_MAX, KeyPart, MEMBERS_MAX, OnMissingKey, Overflow, Rule, RuleLimit,
 };

@@ -21,8 +21,36 @@ pub struct Route {
     pub path: String,
     /// Index into [`Gateway::upstreams`](super::Gateway::upstreams); `None` only in a policy without a gateway.
     pub upstream: Option<usize>,
+    /// How much harm too many requests of it do; `None` where nobody has said, which reads as [`Sensitivity::Normal`].
+    pub sensitivity: Option<Sensitivity>,
     /// What a reader should know.
     pub description: Option<String>,
+}
+
+/// How much harm too many requests of a route do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sensitivity {
+    /// Cheap and without consequence: health, static files.
+    Low,
+    /// Whatever is none of the others.
+    Normal,
+    /// Each costs much to answer: searches, reports, models.
+    Costly,
+    /// Each is worth an attack: logins, resets of passwords, payments.
+    Critical,
+}
+
+impl Sensitivity {
+    /// All of them, the least first.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::Costly, Self::Critical];
+
+    /// Their words, the least first.
+    pub const NAMES: [&'static str; 4] = ["low", "normal", "costly", "critical"];
+
+    /// The word in the file, and the attribute's value.
+    pub const fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
 }
 
 /// The name of the route that a gateway with one upstream has when its file lists none; its path is `/{*rest}`.

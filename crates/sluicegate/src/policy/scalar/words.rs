@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::super::checked::{
-    Align, ClientAuth, EncodedSlash, ForwardedHeader, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Sharing,
-    Spelling, TlsVersion,
+    Align, ClientAuth, EncodedSlash, ForwardedHeader, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Sensitivity,
+    Sharing, Spelling, TlsVersion,
 };
 use super::super::nearest::nearest;
 use super::super::yaml::Kind;
@@ -189,4 +189,11 @@ words!(ClientAuth, "require or request", {
 words!(TlsVersion, "tls1.2 or tls1.3", {
     "tls1.2" => TlsVersion::Tls12,
     "tls1.3" => TlsVersion::Tls13,
+});
+
+words!(Sensitivity, "low, normal, costly or critical", {
+    "low" => Sensitivity::Low,
+    "normal" => Sensitivity::Normal,
+    "costly" => Sensitivity::Costly,
+    "critical" => Sensitivity::Critical,
 });
