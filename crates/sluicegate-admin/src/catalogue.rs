@@ -36,6 +36,8 @@ pub const FAMILIES: &[&Family] = &[
     &BUILD,
     &REQUESTS,
     &DECISIONS,
+    &ALLOWED,
+    &CONDITION_FAILURES,
     &DECISION_SECONDS,
     &OVERFLOWED,
     &RULE_CELLS_OWNED,
@@ -110,6 +112,20 @@ pub const DECISIONS: Family = counter(
     "decisions",
     &["rule", "route", "outcome"],
     "What each rule said to the requests it applies to",
+);
+
+/// What the allow-list let pass.
+pub const ALLOWED: Family = counter(
+    "allowed",
+    &["entry"],
+    "Requests that an entry of the allow-list let pass, without asking any rule",
+);
+
+/// Conditions that had no value.
+pub const CONDITION_FAILURES: Family = counter(
+    "condition_failures",
+    &["of", "name"],
+    "Times a condition had no value for a request: a rule then applied, an entry of the allow-list allowed nothing",
 );
 
 /// How long deciding took.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluicegate::metrics::{DECISION_BOUNDS, RuleOutcome};
 use sluicegate::policy::checked::Enforce;
-use sluicegate::{Limiter, RouteId, RuleId, SharedBucket};
+use sluicegate::{AllowId, Limiter, RouteId, RuleId, SharedBucket};
 
 use crate::catalogue;
 use crate::readings::{Readings, Source};
@@ -77,6 +77,18 @@ impl Source for LimiterSource {
             readings.whole(&catalogue::OVERFLOWED, &[name], bucket.overflowed() + overflowed);
             let in_use = shared.map_or(0, SharedBucket::in_use);
             readings.whole(&catalogue::HELD, &[name], bucket.held() + in_use);
+        }
+
+        for (id, name) in (0..).map(AllowId::new).zip(engine.allow_names()) {
+            readings.whole(&catalogue::ALLOWED, &[name], metrics.allowed(id));
+            let labels = ["allow", name];
+            readings.whole(&catalogue::CONDITION_FAILURES, &labels, metrics.allow_without_value(id));
+        }
+        for (id, name) in (0..).map(RuleId::new).zip(&rules) {
+            if engine.has_condition(id) {
+                let labels = ["rule", name];
+                readings.whole(&catalogue::CONDITION_FAILURES, &labels, metrics.rule_without_value(id));
+            }
         }
 
         // Empty for none, which no route is called.
@@ -153,6 +165,7 @@ rules:
                 method: &Method::GET,
                 host: "a",
                 path: "/search/x",
+                query: "",
                 peer,
                 headers: &headers,
             };
@@ -196,6 +209,7 @@ rules:
                 method: &Method::GET,
                 host: &canary,
                 path: &path,
+                query: "",
                 peer,
                 headers: &headers,
             });

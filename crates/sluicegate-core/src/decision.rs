@@ -113,6 +113,22 @@ impl RuleId {
     }
 }
 
+/// An entry's place in its policy's allow-list, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AllowId(u16);
+
+impl AllowId {
+    /// The entry at `index`.
+    pub const fn new(index: u16) -> Self {
+        Self(index)
+    }
+
+    /// The entry's index in its policy.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Whether a rule's refusal counts for this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -262,6 +278,7 @@ const NANOS_PER_SEC: u64 = 1_000_000_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     generation: u32,
+    allowed_by: Option<AllowId>,
     states: ArrayVec<RuleState, RULES_MAX>,
 }
 
@@ -275,8 +292,19 @@ impl Report {
     pub const fn of_generation(generation: u32) -> Self {
         Self {
             generation,
+            allowed_by: None,
             states: ArrayVec::new_const(),
         }
+    }
+
+    /// Which entry of the policy's allow-list let the request pass, so that no rule was asked; `None` where none did.
+    pub const fn allowed_by(&self) -> Option<AllowId> {
+        self.allowed_by
+    }
+
+    /// Says that an entry of the allow-list let the request pass.
+    pub const fn allow_by(&mut self, entry: AllowId) {
+        self.allowed_by = Some(entry);
     }
 
     /// Which of the policies that were in force one after another the rules belong to.

@@ -163,6 +163,16 @@ pub enum PartKind {
     CertificateSubject = 27,
     /// The SPIFFE id of a verified client certificate, where it is asked for by itself.
     Spiffe = 28,
+    /// A canonical path.
+    Path = 32,
+    /// What a parameter of a route's path stands for.
+    PathPart = 33,
+    /// A cookie's value.
+    Cookie = 34,
+    /// A parameter of the query, decoded.
+    Query = 35,
+    /// A route's class.
+    Sensitivity = 36,
 }
 
 /// A keyed 64-bit hash of a key's parts.

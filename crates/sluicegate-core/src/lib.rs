@@ -36,7 +36,7 @@ pub mod sharing;
 mod time;
 
 pub use cost::{Cost, CostFault};
-pub use decision::{Decision, Mode, RULES_MAX, Reason, Report, Retry, RuleId, RuleState};
+pub use decision::{AllowId, Decision, Mode, RULES_MAX, Reason, Report, Retry, RuleId, RuleState};
 pub use key::{KeyBuilder, KeyHash, KeyHasher, PartKind, Secret};
 pub use limit::{Limit, LimitFault, ParseLimitError, Permits};
 pub use time::Timestamp;

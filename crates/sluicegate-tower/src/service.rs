@@ -328,6 +328,7 @@ fn seen<T>(
         method,
         host: &host_of(uri, headers),
         path: uri.path(),
+        query: uri.query().unwrap_or_default(),
         peer,
         headers,
     })

@@ -31,6 +31,7 @@
 //!     method: &Method::GET,
 //!     host: "api.example",
 //!     path: "/",
+//!     query: "",
 //!     peer: Some([192, 0, 2, 1].into()),
 //!     headers: &HeaderMap::new(),
 //! };
@@ -47,9 +48,10 @@
 pub mod address;
 pub mod body;
 pub mod certificate;
+mod claims;
+pub mod condition;
 mod fingerprint;
 mod identity;
-pub mod condition;
 mod limiter;
 pub mod metrics;
 pub mod password;
@@ -74,7 +76,7 @@ pub use route::{PathConflict, RouteId};
 #[cfg(feature = "sharing")]
 pub use sharing::{News, ShareError, Sharer};
 pub use sluicegate_core::sharing::OnStoreLoss;
-pub use sluicegate_core::{Cost, Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
+pub use sluicegate_core::{AllowId, Cost, Limit, Mode, Reason, Report, Retry, RuleId, RuleState, Secret};
 #[cfg(feature = "jwt")]
 pub use sluicegate_identity::jwt;
 pub use sluicegate_identity::{Caller, FreshKey, Ja4, KeyDigest, VouchKind, Vouched};

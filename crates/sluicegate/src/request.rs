@@ -18,6 +18,8 @@ pub struct Request<'a> {
     /// In the one form that [`Limiter::canonical_path`](crate::Limiter::canonical_path) gives; without query. Any other spelling is
     /// another path to the limiter, and a way around where a server takes both for one.
     pub path: &'a str,
+    /// What stands behind the path's `?`, as it was written; empty where nothing does.
+    pub query: &'a str,
     /// The socket's other end; `None` where it has no address, as on a Unix socket.
     pub peer: Option<IpAddr>,
     /// The header lines.

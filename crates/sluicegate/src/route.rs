@@ -166,6 +166,44 @@ fn tree<'a>(routes: impl Iterator<Item = &'a (&'a Route, RouteId)>) -> Result<Pa
     Ok(tree)
 }
 
+/// Where a parameter of a route's path stands in a path that the route takes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PathPart {
+    pub(crate) name: Box<str>,
+    /// Segments before it.
+    place: usize,
+    /// Whether it is the rest of the path, and not one segment.
+    is_rest: bool,
+}
+
+impl PathPart {
+    /// The parameters of a pattern.
+    pub(crate) fn all(pattern: &str) -> impl Iterator<Item = Self> {
+        let segments = pattern.strip_prefix('/').unwrap_or(pattern).split('/');
+        segments.enumerate().filter_map(|(place, segment)| {
+            let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+            Some(Self {
+                name: name.trim_start_matches('*').into(),
+                place,
+                is_rest: name.starts_with('*'),
+            })
+        })
+    }
+
+    /// What stands there; `None` where nothing does. No allocation.
+    pub(crate) fn of<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let mut left = path.strip_prefix('/')?;
+        for _ in 0..self.place {
+            left = left.split_once('/')?.1;
+        }
+        let part = match left.split_once('/') {
+            Some((segment, _)) if !self.is_rest => segment,
+            _ => left,
+        };
+        Some(part).filter(|part| !part.is_empty())
+    }
+}
+
 /// A path without the names of its parameters: two paths of one shape take in the same requests.
 pub(crate) fn shape(path: &str) -> String {
     let segment = |segment: &str| match segment.as_bytes() {
@@ -229,6 +267,23 @@ mod tests {
         check(&routes, &Method::GET, "", "/", Some("all"));
         check(&routes, &Method::GET, "", "/files/", Some("files"));
         check(&routes, &Method::GET, "", "/files/a/b", Some("files"));
+    }
+
+    #[test]
+    fn a_parameter_is_what_stands_in_its_place() {
+        #[track_caller]
+        fn check(pattern: &str, path: &str, expected: &[(&str, Option<&str>)]) {
+            let parts: Vec<PathPart> = PathPart::all(pattern).collect();
+            let found: Vec<_> = parts.iter().map(|part| (&*part.name, part.of(path))).collect();
+            assert_eq!(found, expected, "{path} by {pattern}");
+        }
+        check("/items/{id}", "/items/7", &[("id", Some("7"))]);
+        check("/{a}/b/{c}", "/x/b/y", &[("a", Some("x")), ("c", Some("y"))]);
+        check("/files/{*rest}", "/files/a/b", &[("rest", Some("a/b"))]);
+        check("/files/{*rest}", "/files/", &[("rest", None)]);
+        check("/files/{*rest}", "/files", &[("rest", None)]);
+        check("/{*rest}", "/", &[("rest", None)]);
+        check("/plain", "/plain", &[]);
     }
 
     #[test]

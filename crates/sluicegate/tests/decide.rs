@@ -33,6 +33,7 @@ impl World {
             method: &method,
             host: request.host,
             path: request.path,
+            query: "",
             peer: request.peer.map(|peer| peer.parse().expect("an address")),
             headers: &headers,
         };
@@ -498,6 +499,7 @@ fn a_decision_allocates_nothing() {
         method: &Method::GET,
         host: "api.example",
         path: "/items/7",
+        query: "",
         peer: Some(peer.into()),
         headers: &headers,
     };

@@ -59,6 +59,7 @@ fn ask(limiter: &Limiter, headers: &HeaderMap) -> Answer {
         method: &Method::GET,
         host: "",
         path: "/",
+        query: "",
         peer,
         headers,
     };
@@ -165,6 +166,7 @@ fn an_upstreams_own_fields_stay_beside_ours() {
         method: &method,
         host: "",
         path: "/",
+        query: "",
         peer,
         headers: &headers,
     };

@@ -298,6 +298,7 @@ fn a_threads_own_limiter_decides_by_the_policy_in_force() {
         method: &method,
         host: "api.example",
         path: "/",
+        query: "",
         peer: None,
         headers: &headers,
     }) else {
@@ -354,6 +355,7 @@ fn an_address_is_the_client_that_requests_from_there_are() {
         method: &Method::GET,
         host: "api.example",
         path: "/",
+        query: "",
         peer: Some(address),
         headers: &HeaderMap::new(),
     };
@@ -381,6 +383,7 @@ fn a_rule_for_programs_is_met_by_no_request() {
             method: &Method::GET,
             host: "api.example",
             path: "/",
+            query: "",
             peer: None,
             headers: &HeaderMap::new(),
         };

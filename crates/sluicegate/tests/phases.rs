@@ -44,6 +44,7 @@ impl World {
             method: &Method::POST,
             host: "api.example",
             path,
+            query: "",
             peer: Some([192, 0, 2, 1].into()),
             headers: &lines,
         })

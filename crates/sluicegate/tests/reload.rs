@@ -28,6 +28,7 @@ fn ask(limiter: &Limiter, path: &str) -> Decision {
         method: &Method::GET,
         host: "h",
         path,
+        query: "",
         peer,
         headers: &headers,
     };

@@ -84,6 +84,7 @@ fn decide(limiter: &Limiter, path: &str) -> Decision {
         method: &Method::GET,
         host: "api.example",
         path,
+        query: "",
         peer: Some([192, 0, 2, 1].into()),
         headers: &HeaderMap::new(),
     };
@@ -133,6 +134,7 @@ fn a_hybrid_limit_never_waits_and_overruns_by_no_more_than_it_says() {
             method: &Method::GET,
             host: "api.example",
             path: "/",
+            query: "",
             peer: Some([192, 0, 2, 1].into()),
             headers: &HeaderMap::new(),
         };
@@ -539,6 +541,7 @@ fn a_decision_by_a_limit_that_nodes_hold_together_allocates_nothing() {
         method: &Method::GET,
         host: "api.example",
         path: "/",
+        query: "",
         peer: Some([192, 0, 2, 1].into()),
         headers: &headers,
     };

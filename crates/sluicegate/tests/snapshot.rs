@@ -38,6 +38,7 @@ fn passes(limiter: &Limiter, client: u8) -> bool {
         method: &Method::GET,
         host: "a",
         path: "/",
+        query: "",
         peer: Some(Ipv4Addr::new(192, 0, 2, client).into()),
         headers: &headers,
     };
@@ -161,6 +162,7 @@ fn a_change_shows_when_anything_was_charged_or_settled_and_not_otherwise() {
         method: &Method::GET,
         host: "a",
         path: "/",
+        query: "",
         peer: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
         headers: &headers,
     };

@@ -237,6 +237,7 @@ impl Contestant for Decides {
             method: &Method::GET,
             host: "api.example",
             path: self.path,
+            query: "",
             peer: Some(IpAddr::V4(Ipv4Addr::from_bits(client.index))),
             headers: &self.headers,
         };

@@ -5,6 +5,7 @@ use std::fmt;
 use http::HeaderName;
 
 use crate::body::Pointer;
+use crate::policy::checked::ClaimName;
 
 /// One attribute of a request, as an expression names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,14 @@ use crate::body::Pointer;
 pub enum Attribute {
     /// The client's address, whole.
     Ip,
+    /// The tenant that a verified caller belongs to.
+    Tenant,
+    /// The tier of a verified caller.
+    Tier,
+    /// The user that a verified token names.
+    User,
+    /// A claim about a verified caller.
+    Claim(ClaimName),
     /// The name of the route.
     Route,
     /// The route's class.
@@ -38,7 +47,15 @@ impl Attribute {
     /// Whether a client can send any number of values for it.
     pub const fn is_typed(&self) -> bool {
         match self {
-            Self::Ip | Self::Route | Self::Sensitivity | Self::Method => false,
+            // Of these somebody has verified some, and the others are few.
+            Self::Ip
+            | Self::Tenant
+            | Self::Tier
+            | Self::User
+            | Self::Claim(_)
+            | Self::Route
+            | Self::Sensitivity
+            | Self::Method => false,
             Self::Host
             | Self::Path
             | Self::PathPart(_)
@@ -55,6 +72,10 @@ impl fmt::Display for Attribute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip => f.write_str("ip"),
+            Self::Tenant => f.write_str("tenant"),
+            Self::Tier => f.write_str("tier"),
+            Self::User => f.write_str("user"),
+            Self::Claim(name) => write!(f, "claim.{name}"),
             Self::Route => f.write_str("route"),
             Self::Sensitivity => f.write_str("sensitivity"),
             Self::Method => f.write_str("method"),

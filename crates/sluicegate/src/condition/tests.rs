@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use super::*;
 
 const SCOPE: Scope<'_> = Scope {
-    routes: &["login", "rest"],
-    path_parts: &["id", "owner"],
+    routes: Some(&["login", "rest"]),
+    path_parts: Some(&["id", "owner"]),
     body: true,
 };
 

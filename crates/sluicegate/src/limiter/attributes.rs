@@ -1,5 +1,6 @@
-//! A request's attributes: what keys and costs are made of.
+//! A request's attributes: what keys, conditions and costs are made of.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
@@ -7,12 +8,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sluicegate_identity::{Caller, Ja4, VouchKind};
 use sluicegate_state::AnyClock;
 
-use super::engine::Engine;
+use super::engine::{Engine, OnRoute};
 use crate::address::{self, AddressKey};
 use crate::body::{Pointer, Pointers, Value, Values};
+use crate::claims::{self, Claim};
 use crate::fingerprint::Fingerprint;
 use crate::identity::Resolver;
+use crate::policy::checked::Sensitivity;
 use crate::request::Request;
+use crate::route::PathPart;
 
 /// One request's attributes, looked up when a rule first asks.
 pub(super) struct Attributes<'a> {
@@ -22,11 +26,13 @@ pub(super) struct Attributes<'a> {
     given: &'a Caller,
     pub(super) method: &'a Method,
     pub(super) host: &'a str,
+    pub(super) path: &'a str,
+    query: &'a str,
     headers: &'a HeaderMap,
     peer: Option<IpAddr>,
-    /// Empty where no route takes the request in: no route's name is.
-    pub(super) route: &'a str,
-    address: OnceCell<Option<AddressKey>>,
+    pub(super) route: &'a RouteFacts,
+    address: OnceCell<Option<IpAddr>>,
+    cut: OnceCell<Option<AddressKey>>,
     caller: OnceCell<Caller>,
     ja4: OnceCell<Option<Ja4>>,
     fingerprint: OnceCell<Option<Fingerprint>>,
@@ -34,18 +40,31 @@ pub(super) struct Attributes<'a> {
     body: Option<(&'a Pointers, &'a Values)>,
 }
 
+/// What all requests of one route have in common.
+#[derive(Debug)]
+pub(super) struct RouteFacts {
+    /// Empty where no route takes the request in: no route's name is.
+    pub(super) name: Box<str>,
+    pub(super) sensitivity: Sensitivity,
+    pub(super) path_parts: Box<[PathPart]>,
+}
+
 impl<'a> Attributes<'a> {
-    pub(super) fn of(request: &Request<'a>, given: &'a Caller, engine: &'a Engine, route: &'a str) -> Self {
+    #[inline]
+    pub(super) fn of(request: &Request<'a>, given: &'a Caller, engine: &'a Engine, on_route: &'a OnRoute) -> Self {
         Self {
             resolver: &engine.resolver,
             clock: &engine.shared.clock,
             given,
             method: request.method,
             host: request.host,
+            path: request.path,
+            query: request.query,
             headers: request.headers,
             peer: request.peer,
-            route,
+            route: &on_route.facts,
             address: OnceCell::new(),
+            cut: OnceCell::new(),
             caller: OnceCell::new(),
             ja4: OnceCell::new(),
             fingerprint: OnceCell::new(),
@@ -54,11 +73,20 @@ impl<'a> Attributes<'a> {
     }
 
     /// The client's address, cut to its prefix; `None` where there is none.
+    #[inline]
     pub(super) fn address(&self) -> Option<AddressKey> {
-        *self.address.get_or_init(|| {
-            let identity = &self.resolver.identity;
-            address::find(identity, self.peer, self.headers).map(|address| address::cut(address, identity))
+        *self.cut.get_or_init(|| {
+            let address = self.whole_address();
+            address.map(|address| address::cut(address, &self.resolver.identity))
         })
+    }
+
+    /// The client's whole address.
+    #[inline]
+    pub(super) fn whole_address(&self) -> Option<IpAddr> {
+        *self
+            .address
+            .get_or_init(|| address::find(&self.resolver.identity, self.peer, self.headers))
     }
 
     /// Who calls, as far as that can be verified.
@@ -96,6 +124,22 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// A cookie's one value.
+    pub(super) fn cookie(&self, name: &str) -> Claim<&'a [u8]> {
+        claims::cookie(self.headers, name)
+    }
+
+    /// The one value of a parameter of the query, decoded.
+    pub(super) fn parameter(&self, name: &str) -> Claim<Cow<'a, [u8]>> {
+        claims::parameter(self.query, name)
+    }
+
+    /// What a parameter of the route's path stands for; `None` where the route has none of that name.
+    pub(super) fn path_part(&self, name: &str) -> Option<&'a str> {
+        let part = self.route.path_parts.iter().find(|part| &*part.name == name)?;
+        part.of(self.path)
+    }
+
     /// A member of the body; `None` where it has none of that name, or there is no body.
     pub(super) fn member(&self, pointer: &Pointer) -> Option<Value<'a>> {
         let (pointers, values) = self.body?;
@@ -104,21 +148,16 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// What a request says in a header that should stand there once.
-pub(super) enum Claim<T> {
-    Absent,
-    One(T),
-    Several,
-}
-
 /// What the second phase needs of a request whose head is gone by then.
 #[derive(Debug)]
 pub(super) struct Kept {
     method: Method,
     host: Box<str>,
+    path: Box<str>,
+    query: Box<str>,
     /// Those that the second phase's rules read.
     headers: HeaderMap,
-    address: Option<AddressKey>,
+    address: Option<IpAddr>,
     caller: Caller,
     ja4: Option<Ja4>,
     fingerprint: Option<Fingerprint>,
@@ -138,8 +177,10 @@ impl Kept {
         Self {
             method: attributes.method.clone(),
             host: attributes.host.into(),
+            path: attributes.path.into(),
+            query: attributes.query.into(),
             headers: kept,
-            address: attributes.address(),
+            address: attributes.whole_address(),
             caller: attributes.caller().clone(),
             ja4: attributes.ja4(),
             fingerprint: attributes.fingerprint(),
@@ -150,7 +191,7 @@ impl Kept {
     pub(super) fn attributes<'a>(
         &'a self,
         engine: &'a Engine,
-        route: &'a str,
+        on_route: &'a OnRoute,
         body: Option<(&'a Pointers, &'a Values)>,
     ) -> Attributes<'a> {
         Attributes {
@@ -159,10 +200,13 @@ impl Kept {
             given: &self.caller,
             method: &self.method,
             host: &self.host,
+            path: &self.path,
+            query: &self.query,
             headers: &self.headers,
             peer: None,
-            route,
+            route: &on_route.facts,
             address: OnceCell::from(self.address),
+            cut: OnceCell::new(),
             caller: OnceCell::from(self.caller.clone()),
             ja4: OnceCell::from(self.ja4),
             fingerprint: OnceCell::from(self.fingerprint),

@@ -3,8 +3,9 @@
 use http::HeaderName;
 use sluicegate_core::Cost;
 
-use super::attributes::{Attributes, Claim};
+use super::attributes::Attributes;
 use crate::body::{Pointer, Value, cost_of};
+use crate::claims::Claim;
 use crate::policy::checked::{CostSource, CostSpec};
 
 /// A rule's cost, made ready.

@@ -65,7 +65,12 @@ impl Engine {
             *outcome = Outcome::Decided(self.deny_without_charge(route, &NoCharge::Bad));
             return;
         }
-        let attributes = Attributes::of(request, given, self, self.route_name(route));
+        let attributes = Attributes::of(request, given, self, on_route);
+        if let Some(entry) = self.allowed_by(&attributes) {
+            report.allow_by(entry);
+            self.metrics.count_allowed(route, entry);
+            return;
+        }
         let mut charges = Charges::new();
         let mut shared = SharedCharges::new();
         let charged = self.charge(&on_route.head.alone, &attributes, &mut charges);

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
 use http::HeaderName;
-use sluicegate_core::{Cost, KeyHash, Mode, PartKind, RULES_MAX, RuleId};
+use sluicegate_core::{AllowId, Cost, KeyHash, Mode, PartKind, RULES_MAX, RuleId};
 use sluicegate_state::leases::{SharedBucket, SharedBucketSpec, SharedCharge};
 use sluicegate_state::{BUCKETS_MAX, Bucket, Charge, Clock as _, HOLDS_MAX, Hold, Key, WhenRefused};
 
 use super::asked::Asking;
-use super::attributes::Attributes;
+use super::attributes::{Attributes, RouteFacts};
 use super::costs::RuleCost;
 use super::ending::Ending;
 use super::keys::{NoKey, RuleKey};
@@ -19,10 +19,12 @@ use super::shared::Shared;
 use super::specs::Specs;
 use super::{LimiterError, told::Told};
 use crate::body::{Pointer, Pointers};
+use crate::claims::COOKIE;
+use crate::condition::{Attribute, Condition, NoValue};
 use crate::identity::Resolver;
 use crate::metrics::{Metrics, Names};
-use crate::policy::checked::{self, Enforce, Paths, Policy, SharingTerms};
-use crate::route::RouteId;
+use crate::policy::checked::{self, Enforce, Paths, Policy, Route, Sensitivity, SharingTerms};
+use crate::route::{PathPart, RouteId};
 
 /// One policy in force.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub struct Engine {
     pub(super) told: Arc<Told>,
     pub(super) resolver: Resolver,
     pub(super) paths: Paths,
+    allow: Box<[Condition]>,
     pub(super) rules: Box<[Rule]>,
     by_name: HashMap<Box<str>, RuleId>,
     /// For each route, and at the end for requests of none.
@@ -55,6 +58,8 @@ pub(super) struct Rule {
     pub(super) shared: Option<Arc<SharedBucket>>,
     /// What that comes to on several nodes.
     terms: Option<SharingTerms>,
+    /// Which requests it applies to, of those of its routes.
+    when: Option<Condition>,
     key: RuleKey,
     cost: RuleCost,
     pub(super) enforce: Enforce,
@@ -72,6 +77,7 @@ pub(super) struct Rule {
 /// What applies to the requests of one route.
 #[derive(Debug)]
 pub(super) struct OnRoute {
+    pub(super) facts: RouteFacts,
     /// Rules that decide by a request's head.
     pub(super) head: RuleSet,
     /// Rules that need its body.
@@ -143,7 +149,8 @@ impl Engine {
         let is_together = |rule: usize| specs.shared[specs.of_rule[rule].0].is_some();
         let on_route = rules_by_route
             .iter()
-            .map(|rules| OnRoute::new(policy, rules, is_together))
+            .enumerate()
+            .map(|(route, rules)| OnRoute::new(policy, policy.routes.get(route), rules, is_together))
             .collect::<Result<_, _>>()?;
         if specs.buckets.len() > BUCKETS_MAX {
             return Err(LimiterError::TooManyRules {
@@ -178,6 +185,7 @@ impl Engine {
                 None => Rule::asking(buckets[bucket].meter(), meter, when_refused(rule)),
             },
             is_whole: rule.key.is_empty(),
+            when: rule.when.clone(),
             key: RuleKey::new(rule),
             cost: RuleCost::new(&rule.cost),
             enforce: rule.enforce,
@@ -187,6 +195,7 @@ impl Engine {
             ending: Ending::new(rule),
         });
         Ok(Self {
+            allow: policy.allow.iter().map(|entry| entry.when.clone()).collect(),
             rules: rules.collect(),
             by_name: (0..)
                 .map(RuleId::new)
@@ -205,6 +214,7 @@ impl Engine {
                 Names {
                     rules: told.rule_names.clone(),
                     routes: told.route_names.clone(),
+                    allow: told.allow_names.clone(),
                 },
                 former.map(|former| &former.metrics),
             ),
@@ -261,13 +271,6 @@ impl Engine {
         self.by_name.get(name).copied()
     }
 
-    /// The name of a route; empty for one that is not there.
-    pub(super) fn route_name(&self, route: Option<RouteId>) -> &str {
-        route
-            .and_then(|route| self.told.route_names.get(route.index()))
-            .map_or("", |name| name)
-    }
-
     #[inline]
     pub(super) fn on_route(&self, route: Option<RouteId>) -> &OnRoute {
         let last = &self.on_route[self.on_route.len() - 1];
@@ -286,7 +289,11 @@ impl Engine {
         charges: &mut Charges<'e>,
     ) -> Result<(), NoCharge> {
         for index in rules {
-            match self.rules[*index].charge(&self.shared, attributes) {
+            let rule = &self.rules[*index];
+            if !self.applies(rule, attributes) {
+                continue;
+            }
+            match rule.charge(&self.shared, attributes) {
                 Ok(charge) => charges.push(charge),
                 Err(NoCharge::Skip) => {}
                 Err(refused) => return Err(refused),
@@ -305,6 +312,9 @@ impl Engine {
     ) -> Result<(), NoCharge> {
         for index in &rules.together {
             let rule = &self.rules[*index];
+            if !self.applies(rule, attributes) {
+                continue;
+            }
             match rule.keyed_cost(&self.shared, attributes) {
                 Ok((key, cost)) => charges.extend(rule.shared_charge_of(key, cost)),
                 Err(NoCharge::Skip) => {}
@@ -314,10 +324,48 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether a rule of the request's route applies to it. Where its condition has no value it does: what a request brings must not
+    /// be a way around a limit.
+    #[inline]
+    fn applies(&self, rule: &Rule, attributes: &Attributes<'_>) -> bool {
+        let Some(when) = &rule.when else { return true };
+        when.holds(attributes).unwrap_or_else(|NoValue| {
+            self.metrics.count_rule_without_value(rule.id);
+            true
+        })
+    }
+
+    /// The entry of the allow-list that has a request. An entry whose condition has no value has none: what a request brings must not
+    /// be a way past all limits.
+    #[inline]
+    pub(super) fn allowed_by(&self, attributes: &Attributes<'_>) -> Option<AllowId> {
+        let mut entries = (0..).map(AllowId::new).zip(&self.allow);
+        let holds = |(id, when): &(AllowId, &Condition)| {
+            when.holds(attributes).unwrap_or_else(|NoValue| {
+                self.metrics.count_entry_without_value(*id);
+                false
+            })
+        };
+        entries.find(holds).map(|(id, _)| id)
+    }
+
+    /// The names of the allow-list's entries, in the policy's order.
+    pub fn allow_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.told.allow_names.iter().map(|name| &**name)
+    }
+
+    /// Whether a rule has a condition; `false` for a rule that is not there.
+    pub fn has_condition(&self, rule: RuleId) -> bool {
+        self.rules.get(rule.index()).is_some_and(|rule| rule.when.is_some())
+    }
+
     /// The headers that rules of the second phase read.
     pub(super) fn headers_of(&self, rules: &RuleSet) -> impl Iterator<Item = &HeaderName> {
         let rules = rules.all().map(|index| &self.rules[index]);
-        rules.flat_map(|rule| rule.key.headers().chain(rule.cost.header()))
+        rules.flat_map(|rule| {
+            let asked = rule.when.iter().flat_map(Condition::reads);
+            rule.key.headers().chain(rule.cost.header()).chain(asked.filter_map(header_of))
+        })
     }
 }
 
@@ -386,8 +434,23 @@ impl Rule {
     }
 }
 
+/// The header that an attribute is read from.
+fn header_of(attribute: &Attribute) -> Option<&HeaderName> {
+    match attribute {
+        Attribute::Header(name) => Some(name),
+        Attribute::Cookie(_) => Some(&COOKIE),
+        _ => None,
+    }
+}
+
 impl OnRoute {
-    fn new(policy: &Policy, rules: &[usize], is_together: impl Fn(usize) -> bool) -> Result<Self, LimiterError> {
+    /// For requests of `route`; `None` for those of none.
+    fn new(
+        policy: &Policy,
+        route: Option<&Route>,
+        rules: &[usize],
+        is_together: impl Fn(usize) -> bool,
+    ) -> Result<Self, LimiterError> {
         if rules.len() > RULES_MAX {
             return Err(LimiterError::TooManyAtOnce { rules: rules.len() });
         }
@@ -405,6 +468,11 @@ impl OnRoute {
             }
         };
         Ok(Self {
+            facts: RouteFacts {
+                name: route.map_or("", |route| &route.name).into(),
+                sensitivity: route.and_then(|route| route.sensitivity).unwrap_or(Sensitivity::Normal),
+                path_parts: route.into_iter().flat_map(|route| PathPart::all(&route.path)).collect(),
+            },
             head: set(head),
             body: set(body),
             request: distinct(all().flat_map(checked::Rule::request_members))?,

@@ -6,8 +6,9 @@ use sluicegate_identity::VouchKind;
 use sluicegate_identity::claims::{SAN, SPIFFE_ID, SUBJECT};
 use sluicegate_state::Key;
 
-use super::attributes::{Attributes, Claim};
+use super::attributes::Attributes;
 use crate::body::{KeyBuffer, Normal, Pointer, key_of};
+use crate::claims::{COOKIE, Claim};
 use crate::policy::checked::{self, KeyPart, OnMissingKey};
 
 /// The parts of one rule's key.
@@ -55,6 +56,7 @@ impl RuleKey {
     pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.parts.iter().filter_map(|part| match part {
             KeyPart::Header(name) => Some(name),
+            KeyPart::Cookie(_) => Some(&COOKIE),
             _ => None,
         })
     }
@@ -109,9 +111,19 @@ fn add<'k>(key: KeyBuilder<'k>, part: &KeyPart, attributes: &Attributes<'_>) -> 
         KeyPart::Ip => attributes
             .address()
             .map(|address| key.part(PartKind::Ip, address.as_bytes())),
-        KeyPart::Route => some(PartKind::Route, attributes.route),
+        KeyPart::Route => some(PartKind::Route, &attributes.route.name),
+        KeyPart::Sensitivity => some(PartKind::Sensitivity, attributes.route.sensitivity.as_str()),
         KeyPart::Method => Some(key.part(PartKind::Method, method(attributes.method).as_bytes())),
         KeyPart::Host => some(PartKind::Host, attributes.host),
+        KeyPart::Path => some(PartKind::Path, attributes.path),
+        KeyPart::PathPart(name) => attributes
+            .path_part(name)
+            .map(|part| key.part(PartKind::PathPart, part.as_bytes())),
+        KeyPart::Cookie(name) => attributes.cookie(name).one().map(|value| key.part(PartKind::Cookie, value)),
+        KeyPart::Query(name) => {
+            let value = attributes.parameter(name).one();
+            value.map(|value| key.part(PartKind::Query, &value))
+        }
         // No request meets such a rule.
         KeyPart::Program => None,
         KeyPart::Header(name) => match attributes.header(name) {

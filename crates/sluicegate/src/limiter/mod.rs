@@ -20,6 +20,7 @@ mod costs;
 mod decide;
 mod ending;
 mod engine;
+mod facts;
 mod grant;
 mod key;
 mod keys;

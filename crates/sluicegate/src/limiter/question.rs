@@ -121,7 +121,7 @@ impl BodyQuestion {
         let engine = Arc::clone(&self.engine);
         let on_route = engine.on_route(self.route);
         let body = Some((&on_route.request, &values));
-        let attributes = self.kept.attributes(&engine, engine.route_name(self.route), body);
+        let attributes = self.kept.attributes(&engine, on_route, body);
         let mut charges = Charges::new();
         let mut together = SharedCharges::new();
         let charged = engine.charge(&on_route.body.alone, &attributes, &mut charges);

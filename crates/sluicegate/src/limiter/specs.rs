@@ -201,6 +201,20 @@ fn identity(name: &str, rule: &Rule) -> BucketIdentity {
             KeyPart::Method => part("method"),
             KeyPart::Host => part("host"),
             KeyPart::Program => part("program"),
+            KeyPart::Path => part("path"),
+            KeyPart::Sensitivity => part("sensitivity"),
+            KeyPart::PathPart(name) => {
+                part("path part");
+                part(name);
+            }
+            KeyPart::Cookie(name) => {
+                part("cookie");
+                part(name);
+            }
+            KeyPart::Query(name) => {
+                part("query");
+                part(name);
+            }
             KeyPart::Header(name) => {
                 part("header");
                 part(name.as_str());

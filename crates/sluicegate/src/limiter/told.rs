@@ -15,6 +15,7 @@ pub(super) struct Told {
     pub(super) announcer: Announcer,
     pub(super) rule_names: Box<[Box<str>]>,
     pub(super) route_names: Box<[Box<str>]>,
+    pub(super) allow_names: Box<[Box<str>]>,
 }
 
 impl Told {
@@ -25,6 +26,7 @@ impl Told {
             announcer: Announcer::new(policy, rules_by_route),
             rule_names: policy.rules.iter().map(|rule| rule.name.as_str().into()).collect(),
             route_names: policy.routes.iter().map(|route| route.name.as_str().into()).collect(),
+            allow_names: policy.allow.iter().map(|entry| entry.name.as_str().into()).collect(),
         })
     }
 }

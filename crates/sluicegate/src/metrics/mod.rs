@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_core::{Mode, RuleId, RuleState};
+use sluicegate_core::{AllowId, Mode, RuleId, RuleState};
 
 use crate::route::RouteId;
 use past::Past;
@@ -138,6 +138,10 @@ pub struct Metrics {
     routes: Box<[RouteCounters]>,
     /// The first counter of the histogram.
     times: usize,
+    /// The first counter of requests that the allow-list let pass, one for each entry.
+    allowed: usize,
+    /// The first counter of conditions that had no value, one for each rule and then for each entry of the allow-list.
+    without_value: usize,
 }
 
 /// What a policy calls its rules and routes, by index.
@@ -145,6 +149,7 @@ pub struct Metrics {
 pub(crate) struct Names {
     pub(crate) rules: Box<[Box<str>]>,
     pub(crate) routes: Box<[Box<str>]>,
+    pub(crate) allow: Box<[Box<str>]>,
 }
 
 /// A route's counters: its requests by outcome, then each rule's outcomes.
@@ -170,7 +175,9 @@ impl Metrics {
                 RouteCounters { first, rules }
             })
             .collect();
-        let counters = next + TIMES;
+        let allowed = next + TIMES;
+        let without_value = allowed + names.allow.len();
+        let counters = without_value + names.rules.len() + names.allow.len();
         let mut metrics = Self {
             stripes: Arc::new(Stripes::new(counters)),
             counting: Arc::new(()),
@@ -178,6 +185,8 @@ impl Metrics {
             past: Past::none(),
             routes,
             times: next,
+            allowed,
+            without_value,
         };
         if let Some(former) = former {
             metrics.past = Past::new(former, metrics.predecessors_in(former, counters));
@@ -214,6 +223,18 @@ impl Metrics {
         for offset in 0..TIMES {
             link(self.times + offset, former.times + offset);
         }
+        for (now, name) in self.names.rules.iter().enumerate() {
+            if let Some(before) = rules.get(&**name) {
+                link(self.without_value + now, former.without_value + before);
+            }
+        }
+        let entries = by_name(&former.names.allow);
+        for (now, name) in self.names.allow.iter().enumerate() {
+            if let Some(before) = entries.get(&**name) {
+                link(self.allowed + now, former.allowed + before);
+                link(self.entry_without_value(now), former.entry_without_value(*before));
+            }
+        }
         predecessors.into()
     }
 
@@ -239,6 +260,46 @@ impl Metrics {
                 stripe.add(counters.rule(place, RuleOutcome::of(state.mode, state.passes())), 1);
             }
         }
+    }
+
+    /// Counts one request that an entry of the allow-list let pass.
+    #[inline]
+    pub(crate) fn count_allowed(&self, route: Option<RouteId>, entry: AllowId) {
+        self.count(route, RequestOutcome::Allow, &[]);
+        self.stripes.stripe().add(self.allowed + entry.index(), 1);
+    }
+
+    /// Counts that a rule's condition had no value for a request.
+    #[cold]
+    pub(crate) fn count_rule_without_value(&self, rule: RuleId) {
+        self.stripes.stripe().add(self.without_value + rule.index(), 1);
+    }
+
+    /// Counts that the condition of an entry of the allow-list had no value for a request.
+    #[cold]
+    pub(crate) fn count_entry_without_value(&self, entry: AllowId) {
+        self.stripes.stripe().add(self.entry_without_value(entry.index()), 1);
+    }
+
+    fn entry_without_value(&self, entry: usize) -> usize {
+        self.without_value + self.names.rules.len() + entry
+    }
+
+    /// Requests that an entry of the allow-list let pass; 0 for one that is not there.
+    pub fn allowed(&self, entry: AllowId) -> u64 {
+        self.names.allow.get(entry.index()).map_or(0, |_| self.sum(self.allowed + entry.index()))
+    }
+
+    /// How often a rule's condition had no value, so that the rule applied; 0 for a rule that is not there.
+    pub fn rule_without_value(&self, rule: RuleId) -> u64 {
+        let counter = self.without_value + rule.index();
+        self.names.rules.get(rule.index()).map_or(0, |_| self.sum(counter))
+    }
+
+    /// How often the condition of an entry of the allow-list had no value, so that it allowed nothing; 0 for one that is not there.
+    pub fn allow_without_value(&self, entry: AllowId) -> u64 {
+        let counter = self.entry_without_value(entry.index());
+        self.names.allow.get(entry.index()).map_or(0, |_| self.sum(counter))
     }
 
     /// Counts what a rule said that was asked by name.

@@ -10,11 +10,11 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::checked::{
-    Align, ClaimName, ClientAuth, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, KeysFrom, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Pointer, STORE_SERVERS_MAX, Sensitivity, SettleSource, Sharing, Spelling, StoreUrl, TlsVersion,
+    ALLOW_MAX, Align, ClaimName, ClientAuth, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, KeysFrom, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Pointer, STORE_SERVERS_MAX, Sensitivity, SettleSource, Sharing, Spelling, StoreUrl, TlsVersion,
 };
 use super::key::KeyItem;
 use super::scalar::{
-    AddressOrOff, AlgorithmWord, CountWord, Day, FailureSign, FilePath, HostPattern, LimitText, Name, OverflowText,
+    AddressOrOff, AlgorithmWord, CountWord, Day, ExpressionText, FailureSign, FilePath, HostPattern, LimitText, Name, OverflowText,
     Party, PathPattern, Percent, Prose, Size, SizeOrUnbounded, Span, SpanOrOff, TokenAlgorithm, Truth, Username,
     Variable, Version, Whole,
 };
@@ -37,12 +37,13 @@ shape! {
         optional paths: PathsFields,
         /// Named classes of requests. A gateway with one upstream and no routes passes everything to it.
         optional routes: List<RouteFields, 0, ROUTES_MAX>,
+        /// Requests that pass without a limit, and are counted by themselves; the first entry whose condition holds has them.
+        optional allow: List<AllowFields, 0, ALLOW_MAX>,
         /// The limits. All that apply to a request are charged together, and it passes only if all agree.
         optional rules: List<RuleFields, 0, RULES_IN_POLICY_MAX>,
     }
     not offered yet {
         "service": "leave it out; the gateway, the tower layer and the library are the doors there are",
-        "allow": "leave it out; a client without a limit needs a route that no rule names",
     }
 }
 
@@ -380,6 +381,18 @@ shape! {
     }
 }
 
+shape! {
+    /// Requests that pass without a limit.
+    AllowFields {
+        /// What metrics and logs call it.
+        required name: Name,
+        /// A condition in CEL, as in `in_network(ip, "10.1.0.0/16")`; it cannot ask for the body.
+        required when: ExpressionText,
+        /// What a reader should know.
+        optional description: Prose,
+    }
+}
+
 /// Methods of one route; the registry has about forty, of which an API uses a handful.
 const METHODS_MAX: usize = 40;
 
@@ -397,6 +410,8 @@ shape! {
         required limit: LimitText,
         /// Routes it applies to; every request unless said, also one that no route takes in.
         optional routes: OneOrMany<Name, 1, ROUTES_MAX>,
+        /// A condition in CEL, as in `method == "POST"`: the rule applies to requests for which it holds, and to those for which it has no value.
+        optional when: ExpressionText,
         /// How the limit is kept.
         optional algorithm: AlgorithmWord = "token_bucket",
         /// The longest that a request waits in a leaky bucket; one that would wait longer is refused.
@@ -439,9 +454,6 @@ shape! {
         optional owner: Prose,
         /// When it should be looked at again, as YYYY-MM-DD.
         optional review_by: Day,
-    }
-    not offered yet {
-        "when": "leave it out; name routes instead",
     }
     said elsewhere {
         "burst": "write it in the limit, as in limit: 5/s burst 10",

@@ -70,6 +70,10 @@ impl Announcer {
         let policies = rules_by_route.iter().map(|on_route| {
             let mut items = String::new();
             for index in on_route {
+                if policy.rules[*index].when.is_some() {
+                    // To some requests it applies and to some it does not; each is told what applies to it.
+                    return None;
+                }
                 match policy.rules[*index].enforce {
                     Enforce::ALL => push(&mut items, &rules[*index].policy),
                     Enforce::SHADOW => {}
@@ -138,7 +142,12 @@ impl Item {
                 (quota, format!("{name};q={quota};qu=\"concurrent-requests\""))
             }
         };
-        let names_an_account = |part: &KeyPart| matches!(part, KeyPart::Body { .. } | KeyPart::Header(_));
+        let names_an_account = |part: &KeyPart| {
+            matches!(
+                part,
+                KeyPart::Body { .. } | KeyPart::Header(_) | KeyPart::Cookie(_) | KeyPart::Query(_) | KeyPart::PathPart(_)
+            )
+        };
         Self {
             name,
             policy,

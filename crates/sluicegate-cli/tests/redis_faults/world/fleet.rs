@@ -146,6 +146,7 @@ impl Fleet {
             method: &Method::GET,
             host: "api.example",
             path: "/",
+            query: "",
             peer: Some(IpAddr::V4(Ipv4Addr::from_bits(0x0A00_0000 | key))),
             headers: &headers,
         };

@@ -493,7 +493,7 @@ impl Reader<'_> {
             Err(Fault::new(format!("there is no {what} {literal:?}"), remedy))
         };
         match attribute {
-            Attribute::Route => known(self.scope.routes, "route"),
+            Attribute::Route => self.scope.routes.map_or(Ok(()), |routes| known(routes, "route")),
             Attribute::Sensitivity => known(&crate::policy::checked::Sensitivity::NAMES, "sensitivity"),
             Attribute::Method if whole && literal != literal.to_ascii_uppercase() => Err(Fault::new(
                 format!("no request has the method {literal:?}: methods are in capitals"),

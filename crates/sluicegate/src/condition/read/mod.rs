@@ -16,16 +16,15 @@ use super::kind::Kind;
 use super::native::{Bool, Int, Text};
 use super::residue::{self, Residue, Slot};
 use super::{Attribute, EXPRESSION_BYTES_MAX, EXPRESSION_STEPS_MAX, Expression};
-use names::Family;
 use weight::Weight;
 
 /// What an expression may ask where it stands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scope<'a> {
-    /// Names of all routes.
-    pub(crate) routes: &'a [&'a str],
-    /// Parameters of the paths of those routes that it applies to.
-    pub(crate) path_parts: &'a [&'a str],
+    /// Names of all routes; `None` where they are not known.
+    pub(crate) routes: Option<&'a [&'a str]>,
+    /// Parameters of the paths of those routes that it applies to; `None` where they are not known.
+    pub(crate) path_parts: Option<&'a [&'a str]>,
     /// Whether it may wait for the body.
     pub(crate) body: bool,
 }
@@ -153,7 +152,7 @@ enum Form {
     Text(Text),
     /// The client's address.
     Address,
-    Family(Family),
+    Family,
     /// For the interpreter.
     Residual,
 }

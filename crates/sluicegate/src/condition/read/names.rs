@@ -11,6 +11,7 @@ use super::super::Attribute;
 use super::weight::Weight;
 use super::{Form, Read, Reader, literal_text};
 use crate::body::Pointer;
+use crate::policy::checked::ClaimName;
 use crate::policy::nearest;
 
 /// Attributes that have names of their own.
@@ -20,6 +21,7 @@ pub(super) enum Family {
     Cookie,
     Query,
     Body,
+    Claim,
     /// Parts of the path; `path` alone is the whole of it.
     Path,
 }
@@ -31,6 +33,7 @@ impl Family {
             "cookie" => Self::Cookie,
             "query" => Self::Query,
             "body" => Self::Body,
+            "claim" => Self::Claim,
             "path" => Self::Path,
             _ => return None,
         })
@@ -41,6 +44,7 @@ impl Family {
             Self::Header => "header[\"x-plan\"]",
             Self::Cookie => "cookie.session",
             Self::Query => "query.page",
+            Self::Claim => "claim.scope",
             Self::Body => "body[\"/model\"]",
             Self::Path => "path.id",
         }
@@ -48,8 +52,12 @@ impl Family {
 }
 
 /// What can be asked of a request, as it is written.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 14] = [
     "ip",
+    "tenant",
+    "tier",
+    "user",
+    "claim",
     "route",
     "sensitivity",
     "method",
@@ -77,6 +85,9 @@ impl Reader<'_> {
                 self.note(Attribute::Ip);
                 return Ok(Read::new(Form::Address, Kind::Address, Weight::ONE));
             }
+            "tenant" => Attribute::Tenant,
+            "tier" => Attribute::Tier,
+            "user" => Attribute::User,
             "route" => Attribute::Route,
             "sensitivity" => Attribute::Sensitivity,
             "method" => Attribute::Method,
@@ -84,7 +95,7 @@ impl Reader<'_> {
             "path" => Attribute::Path,
             _ => {
                 return match Family::find(name) {
-                    Some(family) => Ok(Read::new(Form::Family(family), Kind::Family, Weight::ONE)),
+                    Some(_) => Ok(Read::new(Form::Family, Kind::Family, Weight::ONE)),
                     None => Err(self.unknown(name)),
                 };
             }
@@ -184,6 +195,12 @@ impl Reader<'_> {
                     format!("write one such as {}", family.example()),
                 )
             })?),
+            Family::Claim => Attribute::Claim(ClaimName::new(name).ok_or_else(|| {
+                Fault::new(
+                    format!("{name:?} names no claim"),
+                    format!("write one such as {}", family.example()),
+                )
+            })?),
             Family::Cookie => Attribute::Cookie(name.into()),
             Family::Query => Attribute::Query(name.into()),
             Family::Body if !self.scope.body => {
@@ -199,8 +216,9 @@ impl Reader<'_> {
                 )
             })?),
             Family::Path => {
-                let known = self.scope.path_parts;
-                if !known.contains(&name) {
+                if let Some(known) = self.scope.path_parts
+                    && !known.contains(&name)
+                {
                     let remedy = match nearest(name, known.iter().copied()) {
                         Some(meant) => format!("did you mean `path.{meant}`?"),
                         None if known.is_empty() => "name it in a route's path, as in /items/{id}".to_owned(),

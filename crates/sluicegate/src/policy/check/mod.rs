@@ -5,6 +5,7 @@
 
 mod advice;
 mod buckets;
+mod conditions;
 mod costs;
 mod gateway;
 mod identity;
@@ -35,6 +36,7 @@ pub(super) fn policy(raw: PolicyFields, nodes: NonZeroU32, findings: &mut Findin
         identity,
         paths,
         routes,
+        allow,
         rules,
     } = raw;
     let upstreams = gateway::names(gateway.as_ref());
@@ -65,6 +67,7 @@ pub(super) fn policy(raw: PolicyFields, nodes: NonZeroU32, findings: &mut Findin
 
     let paths = paths.value().map_or_else(Paths::default, check_paths);
     let routes = routes::check(routes, paths, upstreams, gateway_is_faulty, findings);
+    let allow = conditions::check_allow(allow, &routes, findings);
     let rules = rules::check(rules, &routes, (store, nodes), findings);
     if let Some(spot) = split_spot {
         state::check_needs(&state, &rules, spot, findings);
@@ -80,6 +83,7 @@ pub(super) fn policy(raw: PolicyFields, nodes: NonZeroU32, findings: &mut Findin
         identity,
         paths,
         routes: routes.checked(),
+        allow,
         rules: rules.checked(),
     })
 }

@@ -14,7 +14,7 @@ use super::super::shape::{Field, List, OneOrMany};
 use super::load::Load;
 use super::routes::Routes;
 use super::sharing::Store;
-use super::{buckets, costs, limits, sharing};
+use super::{buckets, conditions, costs, limits, sharing};
 
 /// The file's rules, each with its spots for advice.
 pub(super) struct Rules {
@@ -38,6 +38,7 @@ pub(super) struct Entry {
 pub(super) struct Spots {
     pub(super) rule: Spot,
     pub(super) key: Spot,
+    pub(super) when: Spot,
     pub(super) limit: Spot,
     pub(super) algorithm: Spot,
     pub(super) bucket: Spot,
@@ -61,6 +62,7 @@ impl Spots {
         Self {
             rule,
             key: spot(&raw.key).unwrap_or(rule),
+            when: spot(&raw.when).unwrap_or(rule),
             limit: spot(&raw.limit).unwrap_or(rule),
             algorithm: spot(&raw.algorithm).unwrap_or(rule),
             bucket: spot(&raw.bucket).unwrap_or(rule),
@@ -141,7 +143,7 @@ pub(super) fn check<const MIN: usize, const MAX: usize>(
     rules
 }
 
-fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, store: Store<'_>, findings: &mut Findings<'_>) -> Entry {
+fn check_one(raw: RuleFields, spot: Spot, all: &Routes, store: Store<'_>, findings: &mut Findings<'_>) -> Entry {
     let spots = Spots::of(&raw, spot);
     let key = raw.key.as_ref().map(|list| check_key(&list.value.0, findings));
     if let Some(key) = &key {
@@ -162,7 +164,16 @@ fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, store: Store<'_>, fin
     let routes = match raw.routes {
         Field::Absent => Some(Vec::new()),
         Field::Faulty => None,
-        Field::Given(list) => check_routes(list.value, routes, findings),
+        Field::Given(list) => check_routes(list.value, all, findings),
+    };
+    let on = routes.as_deref().unwrap_or_default();
+    if let (Some(list), Some(on)) = (raw.key.as_ref(), &routes) {
+        check_path_parts(&list.value.0, on, all, findings);
+    }
+    let when = match &raw.when {
+        Field::Absent => Some(None),
+        Field::Faulty => None,
+        Field::Given(text) => conditions::condition(text, all, on, findings).map(Some),
     };
     let limit = limits::Raw {
         limit: raw.limit,
@@ -203,6 +214,7 @@ fn check_one(raw: RuleFields, spot: Spot, routes: &Routes, store: Store<'_>, fin
             algorithm: kept.algorithm,
             bucket: raw.bucket.value().map(|name| name.0),
             routes: routes?,
+            when: when?,
             cost: charged.cost,
             count: charged.count,
             exceed: charged.exceed,
@@ -242,6 +254,30 @@ fn check_key(list: &[Located<KeyItem>], findings: &mut Findings<'_>) -> Vec<KeyP
     key
 }
 
+/// That some route of the rule has the parts of paths that its key names.
+fn check_path_parts(key: &[Located<KeyItem>], on: &[usize], routes: &Routes, findings: &mut Findings<'_>) {
+    for part in key {
+        let KeyItem(KeyPart::PathPart(name)) = &part.value else {
+            continue;
+        };
+        let Some(known) = conditions::path_parts(routes, on) else {
+            return;
+        };
+        if known.contains(name) {
+            continue;
+        }
+        let remedy = match nearest(name, known.iter().map(String::as_str)) {
+            Some(meant) => format!("did you mean `path.{meant}`?"),
+            None => format!("name it in a route's path, as in /items/{{{name}}}"),
+        };
+        findings.fault(
+            part.spot,
+            format!("no route of this rule has {{{name}}} in its path"),
+            remedy,
+        );
+    }
+}
+
 /// That a rule for programs is one as a whole: no request has what it counts by.
 fn check_for_programs(raw: &RuleFields, spots: &Spots, key: &[KeyPart], findings: &mut Findings<'_>) {
     let settles = raw.cost.as_ref().and_then(|cost| cost.value.settle.as_ref());
@@ -265,6 +301,7 @@ fn check_for_programs(raw: &RuleFields, spots: &Spots, key: &[KeyPart], findings
     }
     for (spot, name) in [
         (raw.routes.as_ref().map(|field| field.spot), "routes"),
+        (raw.when.as_ref().map(|field| field.spot), "when"),
         (spots.on_missing_key, "on_missing_key"),
         (raw.failed_when.as_ref().map(|field| field.spot), "failed_when"),
     ] {

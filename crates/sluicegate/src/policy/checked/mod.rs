@@ -3,6 +3,7 @@
 //! Values of these types come from [`Policy::parse`] or from code; each holds only what makes sense, so nothing behind
 //! it checks again. Their defaults are those of the file; `docs/policy.md` gives the reason for each.
 
+mod allow;
 mod charge;
 mod gateway;
 mod identity;
@@ -15,6 +16,7 @@ mod sharing;
 mod state;
 
 pub use crate::body::Pointer;
+pub use allow::{ALLOW_MAX, Allow};
 pub use charge::{CostSource, CostSpec, Count, FailedWhen, Failures, OnSuccess, SettleSource, Step};
 pub use gateway::{
     Admin, Caps, ClientAuth, ClientAuthorities, Deadlines, Gateway, Listen, ListenTls, MethodOverride, Server,
@@ -52,6 +54,8 @@ pub struct Policy {
     /// Named classes of requests, in file order. A gateway with one upstream whose file has no routes gets one here,
     /// named [`IMPLICIT_ROUTE`], that takes in every request.
     pub routes: Vec<Route>,
+    /// Requests that pass without a limit, in file order: the first entry that holds has them. At most [`ALLOW_MAX`].
+    pub allow: Vec<Allow>,
     /// The limits, in file order.
     pub rules: Vec<Rule>,
 }

@@ -6,6 +6,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use http::HeaderName;
 use sluicegate_core::Limit;
 
+use crate::condition::{Attribute, Condition};
+
 use super::{Algorithm, CostSource, CostSpec, Count, OnStoreLoss, Pointer, SettleSource, Sharing, Step};
 
 /// One limit and whom it applies to.
@@ -28,6 +30,8 @@ pub struct Rule {
     /// Indexes into [`Policy::routes`](super::Policy::routes); empty means every request, also one of no route. Of a rule
     /// for programs it is empty and means none.
     pub routes: Vec<usize>,
+    /// To which of those requests; `None` means all. It also applies where the condition has no value.
+    pub when: Option<Condition>,
     /// What a request takes from the limit.
     pub cost: CostSpec,
     /// Which requests count.
@@ -90,7 +94,12 @@ impl Rule {
         matches!(self.algorithm, Algorithm::TokenBucket) && (self.settles() || !self.exceed.is_empty())
     }
 
-    /// Members of a request's body that the rule's key and cost are read from. At most [`MEMBERS_MAX`] different ones
+    /// What the rule's condition asks of a request.
+    pub fn asks(&self) -> &[Attribute] {
+        self.when.as_ref().map_or(&[], Condition::reads)
+    }
+
+    /// Members of a request's body that the rule's key, condition and cost are read from. At most [`MEMBERS_MAX`] different ones
     /// over all rules that apply to one request.
     pub fn request_members(&self) -> impl Iterator<Item = &Pointer> {
         let key = self.key.iter().filter_map(|part| match part {
@@ -101,7 +110,11 @@ impl Rule {
             CostSource::Body(pointer) => Some(pointer),
             CostSource::Fixed(_) | CostSource::Header(_) => None,
         };
-        key.chain(cost)
+        let asked = self.asks().iter().filter_map(|attribute| match attribute {
+            Attribute::Body(pointer) => Some(pointer),
+            _ => None,
+        });
+        key.chain(asked).chain(cost)
     }
 
     /// Members of a response's body that say its true cost, or that it failed. At most [`MEMBERS_MAX`] different ones
@@ -215,6 +228,16 @@ pub enum KeyPart {
     Host,
     /// A header's value, bytewise. Two lines of it count as absent: neither is believed.
     Header(HeaderName),
+    /// The canonical path, whole.
+    Path,
+    /// What a parameter of the route's path stands for; at least one route of the rule has it.
+    PathPart(String),
+    /// A cookie's value, bytewise. Two of a name count as absent.
+    Cookie(String),
+    /// A parameter of the query, decoded. Two of a name count as absent.
+    Query(String),
+    /// The class of the request's route; `normal` where nobody has said.
+    Sensitivity,
     /// A member of the request's body, JSON or form; unverified. The rule decides once the body is read.
     Body {
         /// Which member. An object, an array or `null` counts as absent.
@@ -264,6 +287,11 @@ impl fmt::Display for KeyPart {
             Self::Route => "route",
             Self::Method => "method",
             Self::Host => "host",
+            Self::Path => "path",
+            Self::Sensitivity => "sensitivity",
+            Self::PathPart(name) => return write!(f, "path.{name}"),
+            Self::Cookie(name) => return write!(f, "cookie.{name}"),
+            Self::Query(name) => return write!(f, "query.{name}"),
             Self::Header(name) => return write!(f, "header.{name}"),
             Self::Body { pointer, .. } => return write!(f, "body.{pointer}"),
             Self::Program => "program",

@@ -1,5 +1,6 @@
 //! The values that stand on one line, each with the grammar of its text.
 
+mod expression;
 mod limit;
 mod measure;
 mod moment;
@@ -19,6 +20,7 @@ use super::findings::{Findings, Located};
 use super::shape::{Shape, unexpected};
 use super::yaml::{Kind, Node};
 
+pub(super) use expression::ExpressionText;
 pub(super) use limit::{LimitText, OverflowText};
 pub(super) use measure::{Day, Percent, Size, SizeOrUnbounded, Span, SpanOrOff, Whole};
 pub(super) use moment::Moment;

@@ -9,7 +9,9 @@ use super::source::{header, header_grammar, member, member_grammar};
 use super::{Scalar, Wrong, wrong};
 
 impl Scalar for KeyPart {
-    const EXPECTED: &'static str = "client, tenant, user, tier, claim.NAME, cert.subject, cert.san, cert.spiffe, ja4, fingerprint, ip, route, method, host, header.NAME, body./MEMBER or program";
+    const EXPECTED: &'static str =
+        "client, tenant, user, tier, claim.NAME, cert.subject, cert.san, cert.spiffe, ja4, fingerprint, ip, route, \
+         sensitivity, method, host, path, path.NAME, header.NAME, cookie.NAME, query.NAME, body./MEMBER or program";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         if let Some(name) = text.strip_prefix("header.") {
@@ -28,6 +30,15 @@ impl Scalar for KeyPart {
                 None => wrong("names no claim", "write claim. and the claim's name, as in claim.scope"),
             };
         }
+        for (prefix, of) in [
+            ("path.", Self::PathPart as fn(String) -> Self),
+            ("cookie.", Self::Cookie),
+            ("query.", Self::Query),
+        ] {
+            if let Some(name) = text.strip_prefix(prefix) {
+                return member_name(name, prefix).map(of);
+            }
+        }
         match text {
             "client" => Ok(Self::Client),
             "tenant" => Ok(Self::Tenant),
@@ -38,6 +49,8 @@ impl Scalar for KeyPart {
             "cert.spiffe" => Ok(Self::Spiffe),
             "ja4" => Ok(Self::Ja4),
             "fingerprint" => Ok(Self::Fingerprint),
+            "path" => Ok(Self::Path),
+            "sensitivity" => Ok(Self::Sensitivity),
             "ip" => Ok(Self::Ip),
             "route" => Ok(Self::Route),
             "method" => Ok(Self::Method),
@@ -59,13 +72,34 @@ impl Scalar for KeyPart {
 
     fn grammar() -> Value {
         let claim = json!({ "type": "string", "pattern": "^claim\\.[!-~]{1,64}$" });
-        json!({ "anyOf": [{ "enum": KEYS }, claim, header_grammar("header"), member_grammar("body")] })
+        let plain = json!({ "enum": KEYS });
+        json!({ "anyOf": [plain, claim, named_grammar(), header_grammar("header"), member_grammar("body")] })
     }
 }
 
-const KEY_REMEDY: &str = "use client, tenant, user, tier, claim.NAME, cert.subject, cert.san, cert.spiffe, ja4, fingerprint, ip, route, method, host, header.NAME, body./MEMBER or program";
+/// The name behind `prefix`.
+fn member_name(name: &str, prefix: &str) -> Result<String, Wrong> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"&=;,%+/".contains(&byte);
+    if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(is_plain) {
+        return wrong(
+            "names nothing",
+            format!("write {prefix} and a name of 1 to {NAME_MAX} letters, digits and plain signs, as in {prefix}id"),
+        );
+    }
+    Ok(name.to_owned())
+}
 
-const KEYS: [&str; 14] = [
+fn named_grammar() -> Value {
+    json!({ "type": "string", "pattern": "^(path|cookie|query)\\.[!-~]+$" })
+}
+
+/// Longest name of a cookie or a parameter; real ones have a few dozen bytes.
+const NAME_MAX: usize = 128;
+
+const KEY_REMEDY: &str = "use client, tenant, user, tier, claim.NAME, cert.subject, cert.san, cert.spiffe, ja4, fingerprint, ip, route, \
+     sensitivity, method, host, path, path.NAME, header.NAME, cookie.NAME, query.NAME, body./MEMBER or program";
+
+const KEYS: [&str; 16] = [
     "client",
     "tenant",
     "user",
@@ -77,13 +111,15 @@ const KEYS: [&str; 14] = [
     "fingerprint",
     "ip",
     "route",
+    "sensitivity",
     "method",
     "host",
+    "path",
     "program",
 ];
 
 /// Attributes that later versions will know.
-const KEYS_TO_COME: [&str; 7] = ["key", "certificate", "jwt", "query", "cookie", "path", "asn"];
+const KEYS_TO_COME: [&str; 4] = ["key", "certificate", "jwt", "asn"];
 
 impl Scalar for HeaderName {
     const EXPECTED: &'static str = "a header's name such as x-api-key";

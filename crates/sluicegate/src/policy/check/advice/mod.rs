@@ -9,6 +9,7 @@ use super::super::fault::quoted;
 use super::super::findings::Findings;
 use super::routes::Routes;
 use super::rules::{Entry, Rules};
+use crate::condition::Attribute;
 
 /// Adds the warnings that need the whole policy.
 pub(super) fn give(
@@ -36,6 +37,7 @@ pub(super) fn give(
         about_address_headers(entry, rule, findings);
         about_verified_key(entry, rule, identity, findings);
         about_typed_key(entry, rule, routes, &covers, findings);
+        about_typed_condition(entry, rule, routes, &covers, findings);
         about_claimed_cost(entry, rule, routes, &covers, findings);
         about_victims(entry, rule, findings);
         about_bodies(entry, rule, findings);
@@ -115,6 +117,7 @@ impl Covers {
             }
             covers.any.add(rule);
             let counts_all = rule.enforce == Enforce::ALL
+                && rule.when.is_none()
                 && rule.count == Count::Requests
                 && matches!(rule.cost.reserve, CostSource::Fixed(1..))
                 && rule.on_missing_key != OnMissingKey::Skip;
@@ -134,9 +137,18 @@ impl Covers {
 /// Whether a client can send any number of values for it.
 fn is_typed(part: &KeyPart) -> bool {
     match part {
-        KeyPart::Header(_) | KeyPart::Body { .. } | KeyPart::Host | KeyPart::Ja4 | KeyPart::Fingerprint => true,
+        KeyPart::Header(_)
+        | KeyPart::Cookie(_)
+        | KeyPart::Query(_)
+        | KeyPart::Path
+        | KeyPart::PathPart(_)
+        | KeyPart::Body { .. }
+        | KeyPart::Host
+        | KeyPart::Ja4
+        | KeyPart::Fingerprint => true,
         KeyPart::Ip
         | KeyPart::Route
+        | KeyPart::Sensitivity
         | KeyPart::Method
         | KeyPart::Program
         // These somebody has verified, or they are absent.
@@ -191,6 +203,24 @@ fn about_typed_key(entry: &Entry, rule: &Rule, routes: &Routes, covers: &Covers,
             entry.spots.key,
             format!("whoever sends another `{typed}` with each request is not limited{on}"),
             "add an enforced rule with `key: ip` for the same routes",
+        );
+    }
+}
+
+/// Whether a rule applies must not be for the client to say, unless another rule has those for whom it does not.
+fn about_typed_condition(entry: &Entry, rule: &Rule, routes: &Routes, covers: &Covers, findings: &mut Findings<'_>) {
+    let typed = rule.asks().iter().find(|attribute| {
+        matches!(
+            attribute,
+            Attribute::Header(_) | Attribute::Cookie(_) | Attribute::Query(_) | Attribute::Body(_)
+        )
+    });
+    let Some(typed) = typed else { return };
+    if let Some(on) = covers.by_address.gap(rule, routes) {
+        findings.warning(
+            entry.spots.when,
+            format!("whoever sends another `{typed}` than `when` asks for is not limited{on}"),
+            "add an enforced rule with `key: ip` and without `when` for the same routes",
         );
     }
 }
