@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod condition;
 pub mod events;
 pub mod form;
 pub mod framing;
@@ -44,6 +45,11 @@ pub const TARGETS: &[Target] = &[
         name: "address",
         run: address::target,
         dictionary: address::DICTIONARY,
+    },
+    Target {
+        name: "condition",
+        run: condition::target,
+        dictionary: condition::DICTIONARY,
     },
     Target {
         name: "events",

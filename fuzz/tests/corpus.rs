@@ -47,6 +47,11 @@ fn what_a_client_writes_never_moves_the_address_that_a_proxy_saw() -> io::Result
 }
 
 #[test]
+fn any_text_is_an_expression_that_answers_any_request_or_has_a_fault_that_can_be_read() -> io::Result<()> {
+    check("condition")
+}
+
+#[test]
 fn where_the_gate_sees_a_request_end_hyper_sees_it_end() -> io::Result<()> {
     check("framing")
 }

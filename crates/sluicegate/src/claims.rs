@@ -62,7 +62,9 @@ fn decoded(text: &str) -> impl Iterator<Item = u8> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// The header that cookies stand in.
@@ -76,7 +78,11 @@ pub(crate) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Claim<&'h [u8]> 
         let equals = memchr::memchr(b'=', pair)?;
         Some((pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii()))
     });
-    Claim::of(pairs.filter(|(written, _)| *written == name.as_bytes()).map(|(_, value)| value))
+    Claim::of(
+        pairs
+            .filter(|(written, _)| *written == name.as_bytes())
+            .map(|(_, value)| value),
+    )
 }
 
 #[cfg(test)]

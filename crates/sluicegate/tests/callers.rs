@@ -47,6 +47,7 @@ impl World {
             method: &Method::GET,
             host: "api.example",
             path: "/",
+            query: "",
             peer: Some(peer.parse().expect("an address")),
             headers: &headers,
         };
@@ -228,6 +229,7 @@ fn a_caller_is_known_when_its_body_has_been_read() {
             method: &Method::POST,
             host: "api.example",
             path: "/",
+            query: "",
             peer: Some(HERE.parse().expect("an address")),
             headers: &headers,
         };

@@ -24,7 +24,10 @@ fn limiter(fields: &str) -> Limiter {
 /// A request in a few words: `POST /items/7?page=2 x-plan=gold`, from 192.0.2.1 unless `peer=` says another.
 fn decide(limiter: &Limiter, words: &str) -> Decision {
     let mut words = words.split(' ');
-    let method = words.next().and_then(|word| word.parse::<Method>().ok()).expect("a method");
+    let method = words
+        .next()
+        .and_then(|word| word.parse::<Method>().ok())
+        .expect("a method");
     let target = words.next().expect("a path");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut headers = HeaderMap::new();
@@ -35,7 +38,10 @@ fn decide(limiter: &Limiter, words: &str) -> Decision {
             "host" => host = value,
             name => {
                 let name: HeaderName = name.parse().expect("a header's name");
-                headers.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a header's value"));
+                headers.append(
+                    name,
+                    HeaderValue::from_bytes(value.as_bytes()).expect("a header's value"),
+                );
             }
         }
     }
@@ -56,7 +62,9 @@ fn decide(limiter: &Limiter, words: &str) -> Decision {
 /// Asks one after another; `A` for each that passes, `d` for each that does not.
 #[track_caller]
 fn check(limiter: &Limiter, requests: &[&str], expected: &str) {
-    let said = requests.iter().map(|words| if decide(limiter, words).passes() { 'A' } else { 'd' });
+    let said = requests
+        .iter()
+        .map(|words| if decide(limiter, words).passes() { 'A' } else { 'd' });
     assert_eq!(said.collect::<String>(), expected, "{requests:?}");
 }
 
@@ -80,15 +88,31 @@ fn a_condition_asks_for_everything_that_a_request_brings() {
         ("in_network(ip, \"10.0.0.0/8\")", "GET / peer=10.1.2.3"),
         ("[\"/a\", \"/items\"].exists(p, path.startsWith(p))", "GET /items/7"),
     ] {
-        let limiter = limiter(&format!("rules: [{{ name: one, key: [], limit: 1/h, when: '{when}' }}]\n"));
-        check(&limiter, &["GET /other peer=192.0.2.9 host=c.example", request, request], "AAd");
+        let limiter = limiter(&format!(
+            "rules: [{{ name: one, key: [], limit: 1/h, when: '{when}' }}]\n"
+        ));
+        check(
+            &limiter,
+            &["GET /other peer=192.0.2.9 host=c.example", request, request],
+            "AAd",
+        );
     }
 }
 
 #[test]
 fn a_condition_without_a_value_means_that_the_rule_applies_and_is_counted() {
     let limiter = limiter("rules: [{ name: many, key: ip, limit: 1/h, when: int(query.limit) > 100 }]\n");
-    check(&limiter, &["GET /?limit=5", "GET /?limit=5", "GET /?limit=lots", "GET /", "GET /?limit=101"], "AAAdd");
+    check(
+        &limiter,
+        &[
+            "GET /?limit=5",
+            "GET /?limit=5",
+            "GET /?limit=lots",
+            "GET /",
+            "GET /?limit=101",
+        ],
+        "AAAdd",
+    );
     let engine = limiter.engine();
     assert_eq!(engine.metrics().rule_without_value(RuleId::new(0)), 2);
 }
@@ -104,7 +128,11 @@ rules: [{ name: all, key: [], limit: 1/h }]
     );
     let probe = "GET /healthz peer=10.1.0.9";
     check(&limiter, &[probe, probe, "GET / peer=198.51.100.7", probe], "AAAA");
-    check(&limiter, &["GET /", "GET /healthz", "GET / peer=10.1.0.9", probe], "AddA");
+    check(
+        &limiter,
+        &["GET /", "GET /healthz", "GET / peer=10.1.0.9", probe],
+        "AddA",
+    );
     let engine = limiter.engine();
     let allowed = [0, 1].map(|entry| engine.metrics().allowed(AllowId::new(entry)));
     assert_eq!(allowed, [4, 1]);
@@ -121,7 +149,11 @@ fn an_allowance_without_a_value_allows_nothing_and_is_counted() {
 rules: [{ name: all, key: [], limit: 1/h }]
 ",
     );
-    check(&limiter, &["GET /?limit=4", "GET /?limit=x", "GET /?limit=x", "GET /?limit=4"], "AAdA");
+    check(
+        &limiter,
+        &["GET /?limit=4", "GET /?limit=x", "GET /?limit=x", "GET /?limit=4"],
+        "AAdA",
+    );
     assert_eq!(limiter.engine().metrics().allow_without_value(AllowId::new(0)), 2);
 }
 
@@ -131,7 +163,13 @@ fn attributes_of_a_request_are_keys_and_two_claims_are_none() {
     for (key, one, same, other, twice) in [
         ("path", "/a", "/a", "/b", None),
         ("path.id", "/items/7", "/owners/me/7", "/items/8", None),
-        ("query.page", "/?page=a", "/?x=1&pag%65=%61", "/?page=b", Some("/?page=a&page=a")),
+        (
+            "query.page",
+            "/?page=a",
+            "/?x=1&pag%65=%61",
+            "/?page=b",
+            Some("/?page=a&page=a"),
+        ),
         ("sensitivity", "/", "/owners/me/7", "/items/7", None),
     ] {
         let limiter = limiter(&format!("rules: [{{ name: one, key: {key}, limit: 1/h }}]\n"));
@@ -144,8 +182,16 @@ fn attributes_of_a_request_are_keys_and_two_claims_are_none() {
         }
     }
     let limiter = limiter("rules: [{ name: one, key: cookie.session, limit: 1/h }]\n");
-    let (one, other, twice) = ("GET / cookie=session=a", "GET / cookie=session=b", "GET / cookie=session=a;session=a");
-    check(&limiter, &[one, "GET / cookie=x=1;session=a", other, twice, "GET /"], "AdAAd");
+    let (one, other, twice) = (
+        "GET / cookie=session=a",
+        "GET / cookie=session=b",
+        "GET / cookie=session=a;session=a",
+    );
+    check(
+        &limiter,
+        &[one, "GET / cookie=x=1;session=a", other, twice, "GET /"],
+        "AdAAd",
+    );
 }
 
 /// T5 of the threat list: one value in two attributes is two keys, for every pair that a key can have in one place.
@@ -163,6 +209,12 @@ fn no_attribute_s_value_reads_like_another_s() {
         PartKind::Value,
         PartKind::Body,
         PartKind::Number,
+        PartKind::Key,
+        PartKind::User,
+        PartKind::Certificate,
+        PartKind::Tenant,
+        PartKind::Tier,
+        PartKind::Claim,
         PartKind::Path,
         PartKind::PathPart,
         PartKind::Cookie,
@@ -179,7 +231,11 @@ fn no_attribute_s_value_reads_like_another_s() {
         }
     }
     let numbers = kinds.map(|kind| kind as u8);
-    assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 32, 33, 34, 35, 36], "format 1 is pinned");
+    assert_eq!(
+        numbers,
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 32, 33, 34, 35, 36],
+        "format 1 is pinned"
+    );
 }
 
 /// What stands in for an absent part is not what a client can write into it.
@@ -188,7 +244,13 @@ fn no_value_that_a_client_writes_reads_like_its_address() {
     let limiter = limiter("rules: [{ name: one, key: query.name, limit: 1/h }]\n");
     check(
         &limiter,
-        &["GET /", "GET /?name=192.0.2.1", "GET /?name=%04%C0%00%02%01", "GET /?name=", "GET /"],
+        &[
+            "GET /",
+            "GET /?name=192.0.2.1",
+            "GET /?name=%04%C0%00%02%01",
+            "GET /?name=",
+            "GET /",
+        ],
         "AAAAd",
     );
 }
@@ -197,7 +259,13 @@ fn no_value_that_a_client_writes_reads_like_its_address() {
 fn a_refused_value_is_told_as_such() {
     let limiter = limiter("rules: [{ name: one, key: query.name, limit: 1/h, on_missing_key: refuse }]\n");
     let decision = decide(&limiter, "GET /?name=a&name=b");
-    assert!(matches!(decision, Decision::Deny { reason: Reason::MissingKey, .. }));
+    assert!(matches!(
+        decision,
+        Decision::Deny {
+            reason: Reason::MissingKey,
+            ..
+        }
+    ));
 }
 
 /// T17 of the threat list: an override is a header like any other, and odd case is no method that anyone named.
@@ -205,7 +273,18 @@ fn a_refused_value_is_told_as_such() {
 fn a_method_is_what_the_request_line_says() {
     let limiter = limiter("rules: [{ name: posts, key: ip, limit: 1/h, when: method == \"POST\" }]\n");
     let overridden = "GET / x-http-method-override=POST";
-    check(&limiter, &[overridden, overridden, "post /", "post /", "POST /", "POST / x-http-method-override=GET"], "AAAAAd");
+    check(
+        &limiter,
+        &[
+            overridden,
+            overridden,
+            "post /",
+            "post /",
+            "POST /",
+            "POST / x-http-method-override=GET",
+        ],
+        "AAAAAd",
+    );
 }
 
 #[test]
@@ -248,7 +327,7 @@ fn a_condition_that_makes_no_sense_is_a_fault_with_place_value_and_remedy() {
     );
     check_fault(
         "rules: [{ name: a, key: ip, limit: 1/s, routes: item, when: path.owner == \"me\" }]\n",
-        "no route that this applies to has {owner} in its path; did you mean",
+        "no route that this applies to has {owner} in its path; the parts are id",
     );
     check_fault(
         "rules: [{ name: a, key: path.ids, limit: 1/s }]\n",
@@ -280,10 +359,98 @@ fn a_condition_or_an_allowance_by_what_a_client_writes_is_warned_of() {
     assert!(warnings(&format!("rules: [{typed}]\n")).contains(warned));
     let beside = format!("rules: [{typed}, {{ name: b, key: ip, limit: 9/s }}]\n");
     assert!(!warnings(&beside).contains(warned));
-    let allowed = "allow: [{ name: a, when: 'header[\"x-internal\"] == \"1\"' }]\nrules: [{ name: b, key: ip, limit: 9/s }]\n";
+    let allowed =
+        "allow: [{ name: a, when: 'header[\"x-internal\"] == \"1\"' }]\nrules: [{ name: b, key: ip, limit: 9/s }]\n";
     assert!(warnings(allowed).contains("whoever writes what is asked of `header.x-internal` is never limited"));
     for key in ["path", "path.id", "query.page", "cookie.session"] {
         let text = warnings(&format!("rules: [{{ name: a, key: {key}, limit: 1/s }}]\n"));
-        assert!(text.contains(&format!("whoever sends another `{key}` with each request is not limited")), "{text}");
+        assert!(
+            text.contains(&format!(
+                "whoever sends another `{key}` with each request is not limited"
+            )),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_cost_goes_by_the_class_of_the_request_or_by_what_it_asks_for() {
+    for (cost, requests, expected) in [
+        (
+            "{ by: sensitivity, values: { critical: 6, costly: 3 } }",
+            ["POST /auth/login", "GET /items/7", "GET /", "GET /"],
+            "AAAd",
+        ),
+        (
+            "{ by: route, values: { item: 4, rest: 2 }, default: 3 }",
+            ["GET /items/7", "GET /owners/me/7", "GET /", "GET /"],
+            "AAAd",
+        ),
+        (
+            "{ expression: 'has(query.limit) ? int(query.limit) / 10 + 1 : 1', max: 5 }",
+            ["GET /?limit=40", "GET /?limit=1000", "GET /", "GET /?limit=0"],
+            "AAdd",
+        ),
+        (
+            "{ expression: '{\"gold\": 1, \"free\": 5}[header[\"x-plan\"]]' }",
+            [
+                "GET / x-plan=free",
+                "GET / x-plan=gold",
+                "GET / x-plan=free",
+                "GET / x-plan=gold",
+            ],
+            "AAdA",
+        ),
+    ] {
+        let limiter = limiter(&format!(
+            "rules: [{{ name: one, key: [], limit: 10/h, cost: {cost} }}]\n"
+        ));
+        check(&limiter, &requests, expected);
+    }
+}
+
+#[test]
+fn an_amount_without_a_value_is_the_clients_fault() {
+    let limiter = limiter("rules: [{ name: one, key: [], limit: 10/h, cost: { expression: int(query.limit) } }]\n");
+    for request in ["GET /?limit=x", "GET /", "GET /?limit=-1"] {
+        let decision = decide(&limiter, request);
+        assert!(
+            matches!(
+                decision,
+                Decision::Deny {
+                    reason: Reason::BadValue,
+                    ..
+                }
+            ),
+            "{request}"
+        );
+    }
+    check(&limiter, &["GET /?limit=10"], "A");
+}
+
+#[test]
+fn a_cost_that_makes_no_sense_is_a_fault() {
+    let cost = |cost: &str| format!("rules: [{{ name: a, key: ip, limit: 10/s, cost: {cost} }}]\n");
+    for (text, expected) in [
+        ("{ default: 3 }", "reserve"),
+        ("{ reserve: 1, expression: '1' }", "the cost is said in two ways"),
+        ("{ values: { costly: 1 } }", "nothing says what the values are by"),
+        (
+            "{ by: sensitivity, values: { costy: 2 } }",
+            "there is no sensitivity \"costy\"; did you mean `costly`?",
+        ),
+        (
+            "{ by: route, values: { itm: 2 } }",
+            "there is no route \"itm\"; did you mean `item`?",
+        ),
+        ("{ by: route, values: { item: 11 } }", "\"11\" never passes"),
+        ("{ by: route }", "no class has a cost of its own"),
+        ("{ expression: 'path' }", "the amount is a text"),
+        (
+            "{ expression: '1', default: 2 }",
+            "the expression says what every request costs",
+        ),
+    ] {
+        check_fault(&cost(text), expected);
     }
 }

@@ -306,7 +306,7 @@ fn cases() -> Vec<Case> {
         case("two rules of one name", "version: 1\nrules:\n  - { name: a, key: ip, limit: 1/s }\n  - { name: a, key: ip, limit: 2/s }\n",
             (4, 13, "rules[1].name"), ("also the name of rules[0]", "a name of its own")),
         case("a rule without a key", "version: 1\nrules:\n  - name: a\n    limit: 1/s\n",
-            (3, 5, "rules[0]"), ("`key` is missing", "ip, route, method")),
+            (3, 5, "rules[0]"), ("`key` is missing", "ip, route, sensitivity, method")),
         case("a name with a line feed", rule("name: \"a\\nb\""),
             (3, 11, "rules[0].name"), ("the character '\\n'", "header fields")),
         case("a name without end", rule(&format!("name: {}", "n".repeat(65))),

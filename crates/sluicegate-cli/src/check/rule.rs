@@ -220,6 +220,8 @@ impl CostReport {
                 CostSource::Fixed(units) => units.to_string(),
                 CostSource::Header(name) => format!("header.{name}"),
                 CostSource::Body(pointer) => format!("body.{pointer}"),
+                CostSource::ByClass(costs) => format!("by {}", costs.by.as_str()),
+                CostSource::Amount(amount) => amount.source().to_owned(),
             },
             default: cost.default,
             max: cost.max,

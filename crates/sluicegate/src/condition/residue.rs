@@ -45,16 +45,22 @@ impl Residue {
     }
 
     pub(super) fn truth(&self, facts: &dyn Facts) -> Result<bool, NoValue> {
-        self.evaluate(facts, |value| value.downcast_ref::<CelBool>().map(|value| *value.inner()))
+        self.evaluate(facts, |value| {
+            value.downcast_ref::<CelBool>().map(|value| *value.inner())
+        })
     }
 
     pub(super) fn number(&self, facts: &dyn Facts) -> Result<i64, NoValue> {
-        self.evaluate(facts, |value| value.downcast_ref::<CelInt>().map(|value| *value.inner()))
+        self.evaluate(facts, |value| {
+            value.downcast_ref::<CelInt>().map(|value| *value.inner())
+        })
     }
 
     pub(super) fn text(&self, facts: &dyn Facts) -> Result<String, NoValue> {
         self.evaluate(facts, |value| {
-            value.downcast_ref::<CelString<'_>>().map(|value| value.inner().to_owned())
+            value
+                .downcast_ref::<CelString<'_>>()
+                .map(|value| value.inner().to_owned())
         })
     }
 
@@ -74,7 +80,9 @@ impl Residue {
 
 impl fmt::Debug for Residue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Residue").field("slots", &self.slots).finish_non_exhaustive()
+        f.debug_struct("Residue")
+            .field("slots", &self.slots)
+            .finish_non_exhaustive()
     }
 }
 

@@ -50,7 +50,10 @@ fn check(text: &str, expected: Result<bool, NoValue>) -> Condition {
 
 #[track_caller]
 fn check_native(text: &str, expected: bool) {
-    assert!(check(text, Ok(expected)).is_native(), "{text} is left to the interpreter");
+    assert!(
+        check(text, Ok(expected)).is_native(),
+        "{text} is left to the interpreter"
+    );
 }
 
 #[test]
@@ -109,7 +112,10 @@ fn the_rest_is_left_to_the_interpreter_and_says_what_cel_says() {
         ("[\"GOLD\"].exists(p, lower(p) == lower(header[\"x-plan\"]))", true),
         ("[1, 5].map(n, max(n, 3)) == [3, 5]", true),
         ("[[1], []].exists(l, size(l) == 0)", true),
-        ("method == \"GET\" || [\"a\"].exists(a, [\"b\"].exists(b, a + b == \"ab\"))", true),
+        (
+            "method == \"GET\" || [\"a\"].exists(a, [\"b\"].exists(b, a + b == \"ab\"))",
+            true,
+        ),
     ] {
         assert!(!check(text, Ok(expected)).is_native(), "{text} needs no interpreter");
     }
@@ -151,22 +157,46 @@ fn what_makes_no_sense_is_named_with_its_remedy() {
         ("method = \"POST\"", "no expression of CEL", "write one"),
         ("(((", "no expression of CEL", "write one"),
         ("methd == \"POST\"", "`methd` is no attribute", "did you mean `method`?"),
-        ("path.beginsWith(\"/a\")", "no function `beginsWith`", "the functions are"),
-        ("path.startWith(\"/a\")", "no function `startWith`", "did you mean `startsWith`?"),
+        (
+            "path.beginsWith(\"/a\")",
+            "no function `beginsWith`",
+            "the functions are",
+        ),
+        (
+            "path.startWith(\"/a\")",
+            "no function `startWith`",
+            "did you mean `startsWith`?",
+        ),
         ("startsWith(path, \"/a\")", "does not take", "path.startsWith"),
         ("method == 1", "a text beside a whole number", "int("),
         ("method", "the condition is a text", "compare it"),
         ("size(path)", "the condition is a whole number", "true or false"),
         ("method == \"get\"", "methods are in capitals", "\"GET\""),
         ("route == \"logn\"", "no route \"logn\"", "did you mean \"login\"?"),
-        ("sensitivity == \"critcal\"", "no sensitivity", "did you mean \"critical\"?"),
+        (
+            "sensitivity == \"critcal\"",
+            "no sensitivity",
+            "did you mean \"critical\"?",
+        ),
         ("path.startsWith(\"items\")", "no path begins", "\"/items\""),
         ("path == \"/a?b=c\"", "has a query", "query.NAME"),
         ("host == \"A.example\"", "small letters", "\"a.example\""),
-        ("lower(header.accept) == \"Json\"", "nothing in small letters", "\"json\""),
+        (
+            "lower(header.accept) == \"Json\"",
+            "nothing in small letters",
+            "\"json\"",
+        ),
         ("ip == \"10.0.0.0/8\"", "no address", "in_network"),
-        ("ip.startsWith(\"10.\")", "an address, and has to be a text", "in_network"),
-        ("in_network(ip, \"10.1.2.3/8\")", "bits behind its prefix", "\"10.0.0.0/8\""),
+        (
+            "ip.startsWith(\"10.\")",
+            "an address, and has to be a text",
+            "in_network",
+        ),
+        (
+            "in_network(ip, \"10.1.2.3/8\")",
+            "bits behind its prefix",
+            "\"10.0.0.0/8\"",
+        ),
         ("in_network(ip, host)", "known before any request", "in quotes"),
         ("header.x_plan == \"a\"", "underscore", "header[\"x-plan\"]"),
         ("header[path] == \"a\"", "known before any request", "in quotes"),
@@ -174,8 +204,16 @@ fn what_makes_no_sense_is_named_with_its_remedy() {
         ("path.ids == \"7\"", "{ids}", "did you mean `path.id`?"),
         ("path.matches(\"(\")", "no pattern", "RE2"),
         ("path.matches(host)", "known before any request", "in quotes"),
-        ("[\"a\"].exists(p, p.matches(\"a\"))", "what a macro names", "one pattern"),
-        ("[\"a\"].exists(path, path == \"a\")", "the name of an attribute", "another name"),
+        (
+            "[\"a\"].exists(p, p.matches(\"a\"))",
+            "what a macro names",
+            "one pattern",
+        ),
+        (
+            "[\"a\"].exists(path, path == \"a\")",
+            "the name of an attribute",
+            "another name",
+        ),
         ("[\"a\", 1].exists(p, true)", "of one kind", "all as"),
         ("path.exists(p, true)", "only lists", "write a list"),
         ("1.5 > 1", "fractions", "whole number"),
@@ -207,7 +245,10 @@ fn what_an_expression_may_cost_has_a_bound() {
     let chained = format!("{} == \"\"", vec!["path"; 40].join(" + "));
     for text in [long, deep, deeper, walks, items, doubled, sum, chained] {
         let fault = Condition::read(&text, &SCOPE).expect_err("it costs too much");
-        assert!(fault.remedy.contains("keep") || fault.problem.contains("CEL"), "{fault:?}");
+        assert!(
+            fault.remedy.contains("keep") || fault.problem.contains("CEL"),
+            "{fault:?}"
+        );
     }
 }
 

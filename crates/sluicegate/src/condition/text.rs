@@ -63,9 +63,21 @@ mod tests {
             let lowered = text.to_ascii_lowercase();
             for literal in ["", "a", "abc", "ABC", "é", "c"] {
                 let (folds, matters) = (Case::Folds, Case::Matters);
-                assert_eq!(folds.same(text, literal), matters.same(&lowered, literal), "{text:?} is {literal:?}");
-                assert_eq!(folds.starts(text, literal), matters.starts(&lowered, literal), "{text:?} starts {literal:?}");
-                assert_eq!(folds.ends(text, literal), matters.ends(&lowered, literal), "{text:?} ends {literal:?}");
+                assert_eq!(
+                    folds.same(text, literal),
+                    matters.same(&lowered, literal),
+                    "{text:?} is {literal:?}"
+                );
+                assert_eq!(
+                    folds.starts(text, literal),
+                    matters.starts(&lowered, literal),
+                    "{text:?} starts {literal:?}"
+                );
+                assert_eq!(
+                    folds.ends(text, literal),
+                    matters.ends(&lowered, literal),
+                    "{text:?} ends {literal:?}"
+                );
                 assert_eq!(
                     folds.contains(text, literal),
                     matters.contains(&lowered, literal),

@@ -43,6 +43,8 @@ pub(super) struct Attributes<'a> {
 /// What all requests of one route have in common.
 #[derive(Debug)]
 pub(super) struct RouteFacts {
+    /// Its place in the policy; one behind the last for requests of no route.
+    pub(super) place: usize,
     /// Empty where no route takes the request in: no route's name is.
     pub(super) name: Box<str>,
     pub(super) sensitivity: Sensitivity,

@@ -6,6 +6,7 @@ use sluicegate_core::Cost;
 use super::attributes::Attributes;
 use crate::body::{Pointer, Value, cost_of};
 use crate::claims::Claim;
+use crate::condition::{Amount, Attribute, NoValue};
 use crate::policy::checked::{CostSource, CostSpec};
 
 /// A rule's cost, made ready.
@@ -13,6 +14,8 @@ use crate::policy::checked::{CostSource, CostSpec};
 pub(super) enum RuleCost {
     /// The same for every request.
     Fixed(Cost),
+    /// By the request's route: one for each, and last for requests of none.
+    ByRoute(Box<[Cost]>),
     /// What the request claims.
     Claimed {
         source: Source,
@@ -28,6 +31,7 @@ pub(super) enum RuleCost {
 pub(super) enum Source {
     Header(HeaderName),
     Body(Pointer),
+    Amount(Amount),
 }
 
 /// A claim that is no cost.
@@ -39,6 +43,11 @@ impl RuleCost {
             CostSource::Fixed(units) => return Self::Fixed(Cost::new(*units)),
             CostSource::Header(name) => Source::Header(name.clone()),
             CostSource::Body(pointer) => Source::Body(pointer.clone()),
+            CostSource::Amount(amount) => Source::Amount(amount.clone()),
+            CostSource::ByClass(costs) => {
+                let all = costs.of_routes.iter().chain([&costs.of_none]);
+                return Self::ByRoute(all.map(|units| Cost::new(*units)).collect());
+            }
         };
         Self::Claimed {
             source,
@@ -52,6 +61,7 @@ impl RuleCost {
     pub(super) fn of(&self, attributes: &Attributes<'_>) -> Result<Cost, BadCost> {
         match self {
             Self::Fixed(cost) => Ok(*cost),
+            Self::ByRoute(costs) => Ok(costs.get(attributes.route.place).copied().unwrap_or(Cost::ONE)),
             Self::Claimed { source, default, max } => {
                 let claimed = source.claimed(attributes)?;
                 Ok(claimed.unwrap_or(*default).min(*max))
@@ -69,6 +79,17 @@ impl RuleCost {
             _ => None,
         }
     }
+
+    /// What it asks of a request by an expression.
+    pub(super) fn asks(&self) -> &[Attribute] {
+        match self {
+            Self::Claimed {
+                source: Source::Amount(amount),
+                ..
+            } => amount.reads(),
+            _ => &[],
+        }
+    }
 }
 
 impl Source {
@@ -84,6 +105,10 @@ impl Source {
                 // One of them might be the smaller one.
                 Claim::Several => Err(BadCost),
             },
+            Self::Amount(amount) => amount
+                .of(attributes)
+                .map(|units| Some(Cost::new(units)))
+                .map_err(|NoValue| BadCost),
             Self::Body(pointer) => match attributes.member(pointer) {
                 None | Some(Value::Null) => Ok(None),
                 Some(value) => cost_of(value).map(Some).map_err(|_| BadCost),

@@ -23,7 +23,7 @@ use crate::claims::COOKIE;
 use crate::condition::{Attribute, Condition, NoValue};
 use crate::identity::Resolver;
 use crate::metrics::{Metrics, Names};
-use crate::policy::checked::{self, Enforce, Paths, Policy, Route, Sensitivity, SharingTerms};
+use crate::policy::checked::{self, Enforce, Paths, Policy, Sensitivity, SharingTerms};
 use crate::route::{PathPart, RouteId};
 
 /// One policy in force.
@@ -150,7 +150,7 @@ impl Engine {
         let on_route = rules_by_route
             .iter()
             .enumerate()
-            .map(|(route, rules)| OnRoute::new(policy, policy.routes.get(route), rules, is_together))
+            .map(|(place, rules)| OnRoute::new(policy, place, rules, is_together))
             .collect::<Result<_, _>>()?;
         if specs.buckets.len() > BUCKETS_MAX {
             return Err(LimiterError::TooManyRules {
@@ -363,8 +363,11 @@ impl Engine {
     pub(super) fn headers_of(&self, rules: &RuleSet) -> impl Iterator<Item = &HeaderName> {
         let rules = rules.all().map(|index| &self.rules[index]);
         rules.flat_map(|rule| {
-            let asked = rule.when.iter().flat_map(Condition::reads);
-            rule.key.headers().chain(rule.cost.header()).chain(asked.filter_map(header_of))
+            let asked = rule.when.iter().flat_map(Condition::reads).chain(rule.cost.asks());
+            rule.key
+                .headers()
+                .chain(rule.cost.header())
+                .chain(asked.filter_map(header_of))
         })
     }
 }
@@ -444,13 +447,14 @@ fn header_of(attribute: &Attribute) -> Option<&HeaderName> {
 }
 
 impl OnRoute {
-    /// For requests of `route`; `None` for those of none.
+    /// For requests of the route at `place`; of none where the policy has none there.
     fn new(
         policy: &Policy,
-        route: Option<&Route>,
+        place: usize,
         rules: &[usize],
         is_together: impl Fn(usize) -> bool,
     ) -> Result<Self, LimiterError> {
+        let route = policy.routes.get(place);
         if rules.len() > RULES_MAX {
             return Err(LimiterError::TooManyAtOnce { rules: rules.len() });
         }
@@ -469,8 +473,9 @@ impl OnRoute {
         };
         Ok(Self {
             facts: RouteFacts {
+                place,
                 name: route.map_or("", |route| &route.name).into(),
-                sensitivity: route.and_then(|route| route.sensitivity).unwrap_or(Sensitivity::Normal),
+                sensitivity: Sensitivity::of(route),
                 path_parts: route.into_iter().flat_map(|route| PathPart::all(&route.path)).collect(),
             },
             head: set(head),

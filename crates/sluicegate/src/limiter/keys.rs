@@ -119,7 +119,10 @@ fn add<'k>(key: KeyBuilder<'k>, part: &KeyPart, attributes: &Attributes<'_>) -> 
         KeyPart::PathPart(name) => attributes
             .path_part(name)
             .map(|part| key.part(PartKind::PathPart, part.as_bytes())),
-        KeyPart::Cookie(name) => attributes.cookie(name).one().map(|value| key.part(PartKind::Cookie, value)),
+        KeyPart::Cookie(name) => attributes
+            .cookie(name)
+            .one()
+            .map(|value| key.part(PartKind::Cookie, value)),
         KeyPart::Query(name) => {
             let value = attributes.parameter(name).one();
             value.map(|value| key.part(PartKind::Query, &value))

@@ -227,6 +227,7 @@ impl Limiter {
     ///     method: &Method::GET,
     ///     host: "api.example",
     ///     path: "/",
+    ///     query: "",
     ///     peer: Some([192, 0, 2, 1].into()),
     ///     headers: &HeaderMap::new(),
     /// };

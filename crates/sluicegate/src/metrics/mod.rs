@@ -287,7 +287,10 @@ impl Metrics {
 
     /// Requests that an entry of the allow-list let pass; 0 for one that is not there.
     pub fn allowed(&self, entry: AllowId) -> u64 {
-        self.names.allow.get(entry.index()).map_or(0, |_| self.sum(self.allowed + entry.index()))
+        self.names
+            .allow
+            .get(entry.index())
+            .map_or(0, |_| self.sum(self.allowed + entry.index()))
     }
 
     /// How often a rule's condition had no value, so that the rule applied; 0 for a rule that is not there.

@@ -10,7 +10,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::checked::{
-    ALLOW_MAX, Align, ClaimName, ClientAuth, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, KeysFrom, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Pointer, STORE_SERVERS_MAX, Sensitivity, SettleSource, Sharing, Spelling, StoreUrl, TlsVersion,
+    ALLOW_MAX, Align, ClaimName, ClientAuth, CostBy, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, KeysFrom, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Pointer, STORE_SERVERS_MAX, Sensitivity, SettleSource, Sharing, Spelling, StoreUrl, TlsVersion,
 };
 use super::key::KeyItem;
 use super::scalar::{
@@ -422,7 +422,7 @@ shape! {
         optional align: Align = "epoch",
         /// A name for the bucket, so that several rules can draw from one; each rule has its own unless said.
         optional bucket: Name,
-        /// What a request takes from the limit: a number, `header.NAME`, `body./MEMBER`, or a map that also says how it is put right.
+        /// What a request takes from the limit: a number, `header.NAME`, `body./MEMBER`, or a map that also says costs by class, an expression, or how it is put right.
         optional cost: CostFields = "1",
         /// Which requests count: every one, or those that failed.
         optional count: CountWord = "requests",
@@ -471,8 +471,14 @@ const STEPS_MAX: usize = 4;
 shape! {
     /// What a request takes from the limit.
     CostFields short for reserve {
-        /// What is taken on the way in: a number, `header.NAME`, or `body./MEMBER`.
-        required reserve: CostSource,
+        /// What is taken on the way in: a number, `header.NAME`, or `body./MEMBER`. Instead of it stand `by` or `expression`.
+        optional reserve: CostSource,
+        /// What `values` names the costs by.
+        optional by: CostBy,
+        /// The cost of each class, by the names of routes, or by `low`, `normal`, `costly` and `critical`; one that is not there costs `default`.
+        optional values: Named<Whole<1, { u64::MAX }>, ROUTES_MAX>,
+        /// What it costs as an expression in CEL, as in `int(query.limit) / 10 + 1`; one without a value, or below zero, is answered with 400.
+        optional expression: ExpressionText,
         /// Units of a request that does not have the attribute.
         optional default: Whole<0, { u64::MAX }> = "1",
         /// A larger claim is cut down to so many units; unless said it is taken as it is.

@@ -145,7 +145,11 @@ impl Item {
         let names_an_account = |part: &KeyPart| {
             matches!(
                 part,
-                KeyPart::Body { .. } | KeyPart::Header(_) | KeyPart::Cookie(_) | KeyPart::Query(_) | KeyPart::PathPart(_)
+                KeyPart::Body { .. }
+                    | KeyPart::Header(_)
+                    | KeyPart::Cookie(_)
+                    | KeyPart::Query(_)
+                    | KeyPart::PathPart(_)
             )
         };
         Self {

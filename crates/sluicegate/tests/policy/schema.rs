@@ -44,7 +44,7 @@ fn the_schema_refuses_what_the_reader_refuses_by_form() {
         "version: 1\nrules: [{ name: a, key: ip, limit: 0, algorithm: concurrency }]",
         "version: 1\nrules: [{ name: a, key: { trim: true }, limit: 1/s }]",
         "version: 1\nrules: [{ name: a, key: { body: /a, trim: 1 }, limit: 1/s }]",
-        "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, cost: { default: 5 } }]",
+        "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, cost: { by: colour } }]",
         "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, cost: -1 }]",
         "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, count: errors }]",
         "version: 1\nrules: [{ name: a, key: ip, limit: 1/s, count: failures, failed_when: 503 }]",

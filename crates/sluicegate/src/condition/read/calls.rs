@@ -108,10 +108,7 @@ impl Reader<'_> {
             self.read_as(two, &Kind::Bool, place)?,
         ];
         let weight = Weight::of(&[reads[0].weight, reads[1].weight]);
-        let [one, two] = [
-            self.bool_of(reads[0].clone(), one),
-            self.bool_of(reads[1].clone(), two),
-        ];
+        let [one, two] = [self.bool_of(reads[0].clone(), one), self.bool_of(reads[1].clone(), two)];
         let (Some(one), Some(two)) = (one, two) else {
             return Ok(Read::residual(Kind::Bool, weight, &[&reads[0], &reads[1]]));
         };
@@ -223,7 +220,12 @@ impl Reader<'_> {
                 ));
             }
             Kind::Text | Kind::List(_) => {}
-            other => return Err(Fault::new(format!("{other} cannot be added"), "write && or || between questions")),
+            other => {
+                return Err(Fault::new(
+                    format!("{other} cannot be added"),
+                    "write && or || between questions",
+                ));
+            }
         }
         let residual = Read::residual(kind.clone(), joined, &[&reads[0], &reads[1]]);
         if kind != Kind::Text {
@@ -354,7 +356,10 @@ impl Reader<'_> {
                 None => residual,
             }),
             Kind::List(_) | Kind::Map(_) => Ok(residual),
-            other => Err(Fault::new(format!("{other} has no size"), "ask the size of a text or a list")),
+            other => Err(Fault::new(
+                format!("{other} has no size"),
+                "ask the size of a text or a list",
+            )),
         }
     }
 
@@ -400,7 +405,12 @@ impl Reader<'_> {
             .build();
         let regex = regex.map_err(|error| {
             let said = error.to_string();
-            let said = said.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let said = said
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
             Fault::new(
                 format!("{pattern:?} is no pattern: {said}"),
                 "write one by the syntax of RE2, such as \"^/v[0-9]+/\"",
@@ -461,7 +471,9 @@ impl Reader<'_> {
 
     fn in_network(&mut self, of: &IdedExpr, networks: &IdedExpr) -> Result<Read, Fault> {
         let read = self.read_as(of, &Kind::Address, "what in_network looks for")?;
-        let texts = literal_text(networks).map(|text| vec![text]).or_else(|| literal_texts(networks));
+        let texts = literal_text(networks)
+            .map(|text| vec![text])
+            .or_else(|| literal_texts(networks));
         let texts = texts.filter(|texts| !texts.is_empty()).ok_or_else(|| {
             Fault::new(
                 "a network has to be known before any request",
@@ -475,7 +487,9 @@ impl Reader<'_> {
     /// That a request can have the value that an attribute is compared with.
     fn judge(&self, text: &Text, look: Look, literal: &str) -> Result<(), Fault> {
         use super::super::Attribute;
-        let Text::Attribute(attribute) = text else { return Ok(()) };
+        let Text::Attribute(attribute) = text else {
+            return Ok(());
+        };
         // An empty text asks whether it is there at all.
         if literal.is_empty() {
             return Ok(());
@@ -488,7 +502,10 @@ impl Reader<'_> {
             let remedy = match nearest(literal, names.iter().copied()) {
                 Some(meant) => format!("did you mean \"{meant}\"?"),
                 None if names.is_empty() => "add `routes:` with it".to_owned(),
-                None => format!("write one of {}", names.iter().take(LISTED_MAX).copied().collect::<Vec<_>>().join(", ")),
+                None => format!(
+                    "write one of {}",
+                    names.iter().take(LISTED_MAX).copied().collect::<Vec<_>>().join(", ")
+                ),
             };
             Err(Fault::new(format!("there is no {what} {literal:?}"), remedy))
         };
@@ -499,10 +516,12 @@ impl Reader<'_> {
                 format!("no request has the method {literal:?}: methods are in capitals"),
                 format!("write {:?}", literal.to_ascii_uppercase()),
             )),
-            Attribute::Path if matches!(look, Look::Same | Look::Starts) && !literal.starts_with('/') => Err(Fault::new(
-                format!("no path begins like {literal:?}"),
-                format!("write \"/{literal}\""),
-            )),
+            Attribute::Path if matches!(look, Look::Same | Look::Starts) && !literal.starts_with('/') => {
+                Err(Fault::new(
+                    format!("no path begins like {literal:?}"),
+                    format!("write \"/{literal}\""),
+                ))
+            }
             Attribute::Path if literal.contains(['?', '#']) => Err(Fault::new(
                 format!("no path has a query, as {literal:?} does"),
                 "ask query.NAME for what stands behind the ?",
@@ -558,7 +577,10 @@ fn both_kinds(reads: &[Read; 2], what: &str) -> Result<Kind, Fault> {
         _ => "let both be of one kind",
     };
     Err(Fault::new(
-        format!("{what} have to be of one kind, and there is {} beside {}", one.kind, two.kind),
+        format!(
+            "{what} have to be of one kind, and there is {} beside {}",
+            one.kind, two.kind
+        ),
         remedy,
     ))
 }
@@ -590,7 +612,10 @@ fn network(text: &str) -> Result<IpNet, Fault> {
     let network: IpNet = match text.parse::<IpAddr>() {
         Ok(address) => plain(address).into(),
         Err(_) => text.parse().map_err(|_| {
-            Fault::new(format!("{text:?} is no network"), "write one such as \"10.1.0.0/16\" or \"2001:db8::/32\"")
+            Fault::new(
+                format!("{text:?} is no network"),
+                "write one such as \"10.1.0.0/16\" or \"2001:db8::/32\"",
+            )
         })?,
     };
     if network.trunc() != network {
@@ -632,7 +657,10 @@ fn unknown(name: &str) -> Fault {
     }
     let remedy = match nearest(name, FUNCTIONS) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("the functions are {}, and the macros exists, all, exists_one, map and filter", FUNCTIONS.join(", ")),
+        None => format!(
+            "the functions are {}, and the macros exists, all, exists_one, map and filter",
+            FUNCTIONS.join(", ")
+        ),
     };
     Fault::new(format!("there is no function `{name}`"), remedy)
 }

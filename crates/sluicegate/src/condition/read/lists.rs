@@ -13,9 +13,16 @@ impl Reader<'_> {
     pub(super) fn list(&mut self, list: &ListExpr) -> Result<Read, Fault> {
         check_items(list.elements.len())?;
         if !list.optional_indices.is_empty() {
-            return Err(Fault::new("optional items are no part of conditions here", "write the item without ?"));
+            return Err(Fault::new(
+                "optional items are no part of conditions here",
+                "write the item without ?",
+            ));
         }
-        let items: Vec<Read> = list.elements.iter().map(|item| self.read(item)).collect::<Result<_, _>>()?;
+        let items: Vec<Read> = list
+            .elements
+            .iter()
+            .map(|item| self.read(item))
+            .collect::<Result<_, _>>()?;
         let kind = one_kind(&items, "the items of a list")?;
         let weights: Vec<Weight> = items.iter().map(|item| item.weight).collect();
         let weight = Weight {
@@ -32,13 +39,24 @@ impl Reader<'_> {
         let mut names: Vec<&str> = Vec::new();
         for entry in &map.entries {
             let EntryExpr::MapEntry(entry) = &entry.expr else {
-                return Err(Fault::new("messages are no part of conditions here", "write a map, as in {\"free\": 10}"));
+                return Err(Fault::new(
+                    "messages are no part of conditions here",
+                    "write a map, as in {\"free\": 10}",
+                ));
             };
-            let name = super::literal_text(&entry.key).filter(|_| !entry.optional).ok_or_else(|| {
-                Fault::new("a map's names have to be texts", "write them in quotes, as in {\"free\": 10, \"paid\": 1}")
-            })?;
+            let name = super::literal_text(&entry.key)
+                .filter(|_| !entry.optional)
+                .ok_or_else(|| {
+                    Fault::new(
+                        "a map's names have to be texts",
+                        "write them in quotes, as in {\"free\": 10, \"paid\": 1}",
+                    )
+                })?;
             if names.contains(&name) {
-                return Err(Fault::new(format!("{name:?} stands twice in a map"), "remove one of the two"));
+                return Err(Fault::new(
+                    format!("{name:?} stands twice in a map"),
+                    "remove one of the two",
+                ));
             }
             names.push(name);
             values.push(self.read(&entry.value)?);
@@ -92,7 +110,13 @@ impl Reader<'_> {
         read
     }
 
-    fn walk_within(&mut self, walk: &ComprehensionExpr, range: &Read, start: &Read, base: usize) -> Result<Read, Fault> {
+    fn walk_within(
+        &mut self,
+        walk: &ComprehensionExpr,
+        range: &Read,
+        start: &Read,
+        base: usize,
+    ) -> Result<Read, Fault> {
         let goes_on = self.read(&walk.loop_cond)?;
         let step = self.read(&walk.loop_step)?;
         let kind = start.kind.with(&step.kind).ok_or_else(|| {
@@ -108,7 +132,11 @@ impl Reader<'_> {
         let each = Weight::of(&[goes_on.weight, step.weight]);
         let ends = Weight::of(&[start.weight, result.weight]);
         let parts = [range, start, &goes_on, &step, &result];
-        let bound = parts.iter().filter_map(|part| part.bound).filter(|place| *place < base).min();
+        let bound = parts
+            .iter()
+            .filter_map(|part| part.bound)
+            .filter(|place| *place < base)
+            .min();
         Ok(Read {
             bound,
             ..Read::residual(result.kind.clone(), Weight::walk(range.weight, each, ends), &[])
@@ -126,7 +154,10 @@ fn one_kind(items: &[Read], what: &str) -> Result<Kind, Fault> {
         }
         kind.with(&item.kind).ok_or_else(|| {
             Fault::new(
-                format!("{what} have to be of one kind, and there is {kind} beside {}", item.kind),
+                format!(
+                    "{what} have to be of one kind, and there is {kind} beside {}",
+                    item.kind
+                ),
                 "write all of them as texts, or all as numbers",
             )
         })

@@ -74,7 +74,10 @@ fn amount_here(text: &str, scope: &Scope<'_>) -> Result<Expression<Int>, Fault> 
 
 fn parse(text: &str) -> Result<IdedExpr, Fault> {
     if text.trim().is_empty() {
-        return Err(Fault::new("there is nothing in it", "write one such as method == \"POST\""));
+        return Err(Fault::new(
+            "there is nothing in it",
+            "write one such as method == \"POST\"",
+        ));
     }
     if text.len() > EXPRESSION_BYTES_MAX {
         return Err(Fault::new(
@@ -83,7 +86,12 @@ fn parse(text: &str) -> Result<IdedExpr, Fault> {
         ));
     }
     // Counted before it is read, so that no text can make the parser call itself without end.
-    if text.bytes().filter(|byte| matches!(byte, b'(' | b'[' | b'{' | b'?' | b'!' | b'-')).count() > OPENINGS_MAX {
+    if text
+        .bytes()
+        .filter(|byte| matches!(byte, b'(' | b'[' | b'{' | b'?' | b'!' | b'-'))
+        .count()
+        > OPENINGS_MAX
+    {
         return Err(Fault::new(
             format!("the expression has more than {OPENINGS_MAX} brackets and signs"),
             "keep it simpler; several rules or entries can share the work",
@@ -374,7 +382,12 @@ fn literal_of(literal: &LiteralValue) -> Result<Read, Fault> {
         LiteralValue::Bytes(_) => return Err(unknown_literal("bytes", "write a text in quotes, without b before it")),
         LiteralValue::Double(_) => return Err(unknown_literal("fractions", "write a whole number")),
         LiteralValue::UInt(_) => return Err(unknown_literal("numbers ending in u", "write it without the u")),
-        LiteralValue::Null => return Err(unknown_literal("null", "what is absent is an empty text here: compare with \"\", or use has()")),
+        LiteralValue::Null => {
+            return Err(unknown_literal(
+                "null",
+                "what is absent is an empty text here: compare with \"\", or use has()",
+            ));
+        }
     })
 }
 

@@ -4,10 +4,10 @@ use cel::IdedExpr;
 use cel::common::ast::{Expr, SelectExpr};
 use http::HeaderName;
 
+use super::super::Attribute;
 use super::super::fault::Fault;
 use super::super::kind::Kind;
 use super::super::native::{Bool, Text};
-use super::super::Attribute;
 use super::weight::Weight;
 use super::{Form, Read, Reader, literal_text};
 use crate::body::Pointer;
@@ -104,7 +104,9 @@ impl Reader<'_> {
     }
 
     fn unknown(&self, name: &str) -> Fault {
-        let known = NAMES.into_iter().chain(self.locals.iter().map(|local| local.name.as_str()));
+        let known = NAMES
+            .into_iter()
+            .chain(self.locals.iter().map(|local| local.name.as_str()));
         let remedy = match nearest(name, known) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("ask one of {}", NAMES.join(", ")),
@@ -133,7 +135,10 @@ impl Reader<'_> {
         };
         if family == Family::Header && select.field.contains('_') {
             return Err(Fault::new(
-                format!("`header.{}` has an underscore, and names of headers have hyphens", select.field),
+                format!(
+                    "`header.{}` has an underscore, and names of headers have hyphens",
+                    select.field
+                ),
                 format!(
                     "write header[\"{}\"], or header[\"{}\"] if that is its name",
                     select.field.replace('_', "-"),
@@ -152,7 +157,10 @@ impl Reader<'_> {
     /// `header["name"]`; `None` where it is no family that is looked into.
     pub(super) fn member_by_index(&mut self, of: &IdedExpr, index: &IdedExpr) -> Option<Result<Read, Fault>> {
         let family = self.family(of)?;
-        Some(self.member_by_text(family, index).map(|attribute| self.attribute(attribute)))
+        Some(
+            self.member_by_text(family, index)
+                .map(|attribute| self.attribute(attribute)),
+        )
     }
 
     /// `"name" in header`; `None` where it is no family that is looked into.

@@ -54,7 +54,11 @@ impl Weight {
     pub(super) fn walk(range: Self, each: Self, ends: Self) -> Self {
         let steps = range.items.saturating_mul(each.steps);
         Self {
-            steps: range.steps.saturating_add(ends.steps).saturating_add(steps).saturating_add(1),
+            steps: range
+                .steps
+                .saturating_add(ends.steps)
+                .saturating_add(steps)
+                .saturating_add(1),
             pieces: each.pieces.max(range.pieces),
             items: range.items,
             depth: Self::of(&[range, each, ends]).depth,

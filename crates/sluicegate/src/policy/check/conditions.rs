@@ -35,7 +35,11 @@ pub(super) fn condition(
     on: &[usize],
     findings: &mut Findings<'_>,
 ) -> Option<Condition> {
-    noted(text.spot, within(routes, on, true, |scope| Condition::read(&text.value.0, scope)), findings)
+    noted(
+        text.spot,
+        within(routes, on, true, |scope| Condition::read(&text.value.0, scope)),
+        findings,
+    )
 }
 
 /// Reads an amount of the rule for the routes `on`.
@@ -45,7 +49,11 @@ pub(super) fn amount(
     on: &[usize],
     findings: &mut Findings<'_>,
 ) -> Option<Amount> {
-    noted(text.spot, within(routes, on, true, |scope| Amount::read(&text.value.0, scope)), findings)
+    noted(
+        text.spot,
+        within(routes, on, true, |scope| Amount::read(&text.value.0, scope)),
+        findings,
+    )
 }
 
 fn within<T>(routes: &Routes, on: &[usize], body: bool, read: impl FnOnce(&Scope<'_>) -> T) -> T {
@@ -60,7 +68,8 @@ fn within<T>(routes: &Routes, on: &[usize], body: bool, read: impl FnOnce(&Scope
 }
 
 fn noted<T>(spot: Spot, read: Result<T, Fault>, findings: &mut Findings<'_>) -> Option<T> {
-    read.map_err(|fault| findings.fault(spot, fault.problem, fault.remedy)).ok()
+    read.map_err(|fault| findings.fault(spot, fault.problem, fault.remedy))
+        .ok()
 }
 
 /// Checks the list of what is always allowed.
@@ -75,7 +84,11 @@ pub(super) fn check_allow(
         if let Some(name) = value.name.as_ref()
             && let Some(first) = by_name.insert(name.value.0.clone(), spot)
         {
-            let problem = format!("{} is also the name of {}", quoted(&name.value.0), findings.place(first));
+            let problem = format!(
+                "{} is also the name of {}",
+                quoted(&name.value.0),
+                findings.place(first)
+            );
             findings.fault(name.spot, problem, "give each entry a name of its own");
         }
         let when = value.when.as_ref().and_then(|text| {

@@ -1,15 +1,20 @@
 //! What a request takes, which requests count, and what follows: that these fit each other and the limit.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::super::checked::{
-    Algorithm, CostSource, CostSpec, Count, FailedWhen, Failures, KeyPart, OnSuccess, RuleLimit, Step,
+    Algorithm, ClassCosts, CostBy, CostSource, CostSpec, Count, FailedWhen, Failures, KeyPart, OnSuccess, Route,
+    RuleLimit, Sensitivity, Step,
 };
+use super::super::fault::quoted;
 use super::super::findings::{Findings, Located, Spot};
+use super::super::nearest::nearest;
 use super::super::raw::{CostFields, StepFields};
 use super::super::scalar::{CountWord, FailureSign, Truth, Whole};
-use super::super::shape::{Field, OneOrMany};
+use super::super::shape::{Field, Named, OneOrMany};
+use super::conditions;
 use super::limits::Kept;
+use super::routes::Routes;
 
 /// The fields of a rule that are judged together here.
 pub(super) struct Raw<const SIGNS: usize, const STEPS: usize> {
@@ -35,6 +40,7 @@ pub(super) fn check<const SIGNS: usize, const STEPS: usize>(
     raw: Raw<SIGNS, STEPS>,
     kept: Option<&Kept>,
     key: Option<&[KeyPart]>,
+    (routes, on): (&Routes, &[usize]),
     findings: &mut Findings<'_>,
 ) -> Option<Charged> {
     let word = match &raw.count {
@@ -51,7 +57,7 @@ pub(super) fn check<const SIGNS: usize, const STEPS: usize>(
     let cost = match raw.cost {
         Field::Absent => Some(CostSpec::default()),
         Field::Faulty => None,
-        Field::Given(cost) => check_cost(cost, failures.is_some(), kept, findings),
+        Field::Given(cost) => check_cost(cost, failures.is_some(), kept, (routes, on), findings),
     };
     if let (Some(spot), Some(kept)) = (failures, kept) {
         check_settles(spot, "count: failures", &kept.algorithm, findings);
@@ -118,10 +124,15 @@ fn check_cost(
     raw: Located<CostFields>,
     counts_failures: bool,
     kept: Option<&Kept>,
+    (routes, on): (&Routes, &[usize]),
     findings: &mut Findings<'_>,
 ) -> Option<CostSpec> {
+    let spot = raw.spot;
     let CostFields {
         reserve,
+        by,
+        values,
+        expression,
         default,
         max,
         settle,
@@ -136,35 +147,85 @@ fn check_cost(
             "remove `settle`, or count requests",
         );
     }
+    let is_said = !(reserve.is_absent() && by.is_absent() && expression.is_absent());
+    if !is_said {
+        findings.missing(
+            spot,
+            "reserve",
+            "add `reserve:` with a number, header.NAME or body./MEMBER, or `by:` or `expression:`",
+        );
+    }
+    for spot in [spot_of(&reserve), spot_of(&by), spot_of(&expression)]
+        .into_iter()
+        .flatten()
+        .skip(1)
+    {
+        findings.fault_in_name(
+            spot,
+            "the cost is said in two ways",
+            "keep one of `reserve`, `by` and `expression`",
+        );
+    }
+    if let (Some(values), true) = (spot_of(&values), by.is_absent()) {
+        findings.fault_in_name(
+            values,
+            "nothing says what the values are by",
+            "add `by: route` or `by: sensitivity`",
+        );
+    }
     let burst = kept.map(|kept| kept.limit);
-    let reserve = reserve.given();
-    if let Some(reserve) = &reserve {
-        match reserve.value {
-            CostSource::Fixed(units) => {
-                check_fixed(units, reserve.spot, !settle.is_absent(), burst, findings);
-                for spot in [spot_of(&default), spot_of(&max)].into_iter().flatten() {
-                    findings.fault_in_name(spot, format!("every request costs {units}"), "remove the field");
-                }
+    let is_faulty = matches!(reserve, Field::Faulty) || matches!(expression, Field::Faulty);
+    let source = match (reserve.given(), by.given(), expression.given()) {
+        _ if is_faulty => return None,
+        (Some(reserve), _, _) => reserve,
+        (None, Some(by), _) => {
+            let others = default.as_ref().map_or(1, |units| units.value.0);
+            if let Some(max) = spot_of(&max) {
+                findings.fault_in_name(max, "the file says what each class costs", "remove the field");
             }
-            _ if kept.is_some_and(|kept| kept.algorithm == Algorithm::Concurrency) => findings.fault(
-                reserve.spot,
-                "what a client claims is no measure of what is under way",
-                "write a number of permits, or leave `cost` out",
-            ),
-            _ => {}
+            check_most(
+                default.as_ref().map(|units| (units.value.0, units.spot)),
+                burst,
+                findings,
+            );
+            let costs = check_classes(&by, values, others, routes, burst, findings)?;
+            Located {
+                value: CostSource::ByClass(costs),
+                spot: by.spot,
+            }
         }
+        (None, None, Some(text)) => Located {
+            value: CostSource::Amount(conditions::amount(&text, routes, on, findings)?),
+            spot: text.spot,
+        },
+        (None, None, None) => return None,
+    };
+    match source.value {
+        CostSource::Fixed(units) => {
+            check_fixed(units, source.spot, !settle.is_absent(), burst, findings);
+            for spot in [spot_of(&default), spot_of(&max)].into_iter().flatten() {
+                findings.fault_in_name(spot, format!("every request costs {units}"), "remove the field");
+            }
+        }
+        CostSource::ByClass(_) => {}
+        _ if kept.is_some_and(|kept| kept.algorithm == Algorithm::Concurrency) => findings.fault(
+            source.spot,
+            "what a client claims is no measure of what is under way",
+            "write a number of permits, or leave `cost` out",
+        ),
+        CostSource::Amount(_) => {
+            if let Some(spot) = spot_of(&default) {
+                findings.fault_in_name(
+                    spot,
+                    "the expression says what every request costs",
+                    "say it there, as in has(query.limit) ? int(query.limit) : 1",
+                );
+            }
+            check_claims(None::<&Located<Whole<0, { u64::MAX }>>>, max.as_ref(), burst, findings);
+        }
+        _ => check_claims(default.as_ref(), max.as_ref(), burst, findings),
     }
-    let is_fixed = matches!(
-        &reserve,
-        Some(Located {
-            value: CostSource::Fixed(_),
-            ..
-        })
-    );
-    if !is_fixed {
-        check_claims(default.as_ref(), max.as_ref(), burst, findings);
-    }
-    Some(match reserve?.value {
+    Some(match source.value {
         CostSource::Fixed(units) => CostSpec {
             settle: settle.value(),
             ..CostSpec::fixed(units)
@@ -176,6 +237,85 @@ fn check_cost(
             settle: settle.value(),
         },
     })
+}
+
+/// The costs of each class, `others` of those that are not named.
+fn check_classes<const MOST: u64, const MAX: usize>(
+    by: &Located<CostBy>,
+    values: Field<Named<Whole<1, MOST>, MAX>>,
+    others: u64,
+    routes: &Routes,
+    burst: Option<RuleLimit>,
+    findings: &mut Findings<'_>,
+) -> Option<ClassCosts> {
+    if values.is_absent() {
+        findings.fault(
+            by.spot,
+            "no class has a cost of its own",
+            "add `values:`, as in {costly: 5, critical: 10}",
+        );
+    }
+    if others == 0 {
+        findings.fault(
+            by.spot,
+            "a class that is not named would cost nothing",
+            "write a default of 1 or more",
+        );
+    }
+    let mut named: HashMap<String, u64> = HashMap::new();
+    let Located {
+        value: Named(values),
+        spot,
+    } = values.given()?;
+    for (name, units) in values {
+        let Field::Given(units) = units else { return None };
+        check_most(Some((units.value.0, units.spot)), burst, findings);
+        let classes = || match by.value {
+            CostBy::Sensitivity => Sensitivity::NAMES.to_vec(),
+            CostBy::Route => routes.by_name.keys().map(String::as_str).collect(),
+        };
+        if !classes().contains(&name.as_str()) && !(by.value == CostBy::Route && routes.unreadable) {
+            let remedy = match nearest(&name, classes()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!(
+                    "name one of the policy's {}",
+                    match by.value {
+                        CostBy::Sensitivity => "classes, low, normal, costly and critical",
+                        CostBy::Route => "routes",
+                    }
+                ),
+            };
+            findings.fault(
+                spot,
+                format!("there is no {} {}", by.value.as_str(), quoted(&name)),
+                remedy,
+            );
+        }
+        named.insert(name, units.value.0);
+    }
+    let of = |name: &str| named.get(name).copied().unwrap_or(others).max(1);
+    let class = |route: Option<&Route>| match by.value {
+        CostBy::Route => route.map_or(others.max(1), |route| of(&route.name)),
+        CostBy::Sensitivity => of(Sensitivity::of(route).as_str()),
+    };
+    Some(ClassCosts {
+        by: by.value,
+        of_routes: routes.all.iter().map(|entry| class(entry.route.as_ref())).collect(),
+        of_none: class(None),
+    })
+}
+
+/// That a cost the file says can pass.
+fn check_most(cost: Option<(u64, Spot)>, burst: Option<RuleLimit>, findings: &mut Findings<'_>) {
+    if let (Some((units, spot)), Some(limit)) = (cost, burst)
+        && units > limit.at_once().get()
+    {
+        findings.fault(
+            spot,
+            format!("\"{units}\" never passes: at most {} do at once", limit.at_once()),
+            format!("write {} or less, or raise the limit", limit.at_once()),
+        );
+    }
 }
 
 fn spot_of<T>(field: &Field<T>) -> Option<Spot> {
@@ -190,15 +330,7 @@ fn check_fixed(units: u64, spot: Spot, settles: bool, burst: Option<RuleLimit>, 
             "write 1 or more, or say what puts it right, as in {reserve: 0, settle: response.header.x-cost}",
         );
     }
-    if let Some(limit) = burst
-        && units > limit.at_once().get()
-    {
-        findings.fault(
-            spot,
-            format!("\"{units}\" never passes: at most {} do at once", limit.at_once()),
-            format!("write {} or less, or raise the limit", limit.at_once()),
-        );
-    }
+    check_most(Some((units, spot)), burst, findings);
 }
 
 /// The default and the most of a cost that the request itself names.
@@ -208,19 +340,7 @@ fn check_claims<const LEAST: u64, const LEAST_MAX: u64, const MOST: u64>(
     burst: Option<RuleLimit>,
     findings: &mut Findings<'_>,
 ) {
-    if let (Some(default), Some(limit)) = (default, burst)
-        && default.value.0 > limit.at_once().get()
-    {
-        findings.fault(
-            default.spot,
-            format!(
-                "\"{}\" never passes: at most {} do at once",
-                default.value.0,
-                limit.at_once()
-            ),
-            format!("write {} or less, or raise the limit", limit.at_once()),
-        );
-    }
+    check_most(default.map(|default| (default.value.0, default.spot)), burst, findings);
     if let (Some(default), Some(max)) = (default, max)
         && default.value.0 > max.value.0
     {

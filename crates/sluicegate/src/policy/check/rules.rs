@@ -204,7 +204,7 @@ fn check_one(raw: RuleFields, spot: Spot, all: &Routes, store: Store<'_>, findin
         exceed: raw.exceed,
         charge_refused: raw.charge_refused,
     };
-    let charged = costs::check(charge, kept.as_ref(), key.as_deref(), findings);
+    let charged = costs::check(charge, kept.as_ref(), key.as_deref(), (all, on), findings);
     let rule = (|| {
         let (kept, charged, asked) = (kept?, charged?, asked?);
         Some(Rule {
@@ -314,7 +314,11 @@ fn check_for_programs(raw: &RuleFields, spots: &Spots, key: &[KeyPart], findings
         }
     }
     let claims = raw.cost.as_ref().and_then(|cost| cost.value.reserve.as_ref());
-    let reads_request = claims.is_some_and(|reserve| !matches!(reserve.value, CostSource::Fixed(_)));
+    let reads_request = claims.is_some_and(|reserve| !matches!(reserve.value, CostSource::Fixed(_)))
+        || raw
+            .cost
+            .as_ref()
+            .is_some_and(|cost| !cost.value.by.is_absent() || !cost.value.expression.is_absent());
     if reads_request || (settles.is_some() && !told_by_program) {
         findings.fault(
             spots.cost,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::Pointer;
+use crate::condition::Amount;
 
 /// What a request takes from a limit, and where its true cost is read once that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,47 @@ pub enum CostSource {
     Header(HeaderName),
     /// A member of the request's body.
     Body(Pointer),
+    /// By the class of the request.
+    ByClass(ClassCosts),
+    /// What an expression comes to.
+    Amount(Amount),
+}
+
+/// What requests of each route cost, by the route itself or by its sensitivity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassCosts {
+    /// What the file names the costs by.
+    pub by: CostBy,
+    /// For each route, in the policy's order; at least 1 each.
+    pub of_routes: Vec<u64>,
+    /// Of requests of no route; at least 1.
+    pub of_none: u64,
+}
+
+impl ClassCosts {
+    /// The highest of them.
+    pub fn most(&self) -> u64 {
+        self.of_routes.iter().copied().fold(self.of_none, u64::max)
+    }
+}
+
+/// What costs are named by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CostBy {
+    /// Routes.
+    Route,
+    /// Classes of routes.
+    Sensitivity,
+}
+
+impl CostBy {
+    /// The word in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Sensitivity => "sensitivity",
+        }
+    }
 }
 
 /// Who tells a request's true cost.

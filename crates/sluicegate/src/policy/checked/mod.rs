@@ -17,7 +17,9 @@ mod state;
 
 pub use crate::body::Pointer;
 pub use allow::{ALLOW_MAX, Allow};
-pub use charge::{CostSource, CostSpec, Count, FailedWhen, Failures, OnSuccess, SettleSource, Step};
+pub use charge::{
+    ClassCosts, CostBy, CostSource, CostSpec, Count, FailedWhen, Failures, OnSuccess, SettleSource, Step,
+};
 pub use gateway::{
     Admin, Caps, ClientAuth, ClientAuthorities, Deadlines, Gateway, Listen, ListenTls, MethodOverride, Server,
     ServerCertificate, TlsVersion, Upstream,

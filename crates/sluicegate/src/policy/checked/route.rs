@@ -47,6 +47,11 @@ impl Sensitivity {
     /// Their words, the least first.
     pub const NAMES: [&'static str; 4] = ["low", "normal", "costly", "critical"];
 
+    /// A route's class, [`Normal`](Self::Normal) where nobody has said one, and for requests of no route.
+    pub fn of(route: Option<&Route>) -> Self {
+        route.and_then(|route| route.sensitivity).unwrap_or(Self::Normal)
+    }
+
     /// The word in the file, and the attribute's value.
     pub const fn as_str(self) -> &'static str {
         Self::NAMES[self as usize]

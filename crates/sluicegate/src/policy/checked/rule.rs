@@ -108,12 +108,20 @@ impl Rule {
         });
         let cost = match &self.cost.reserve {
             CostSource::Body(pointer) => Some(pointer),
-            CostSource::Fixed(_) | CostSource::Header(_) => None,
+            CostSource::Fixed(_) | CostSource::Header(_) | CostSource::ByClass(_) | CostSource::Amount(_) => None,
         };
-        let asked = self.asks().iter().filter_map(|attribute| match attribute {
-            Attribute::Body(pointer) => Some(pointer),
-            _ => None,
-        });
+        let reckoned = match &self.cost.reserve {
+            CostSource::Amount(amount) => amount.reads(),
+            _ => &[],
+        };
+        let asked = self
+            .asks()
+            .iter()
+            .chain(reckoned)
+            .filter_map(|attribute| match attribute {
+                Attribute::Body(pointer) => Some(pointer),
+                _ => None,
+            });
         key.chain(asked).chain(cost)
     }
 

@@ -99,7 +99,10 @@ impl Rule {
         } = &self.cost;
         let most = match reserve {
             CostSource::Fixed(units) => *units,
-            CostSource::Header(_) | CostSource::Body(_) => max.unwrap_or(u64::MAX).max(*default),
+            CostSource::ByClass(costs) => costs.most(),
+            CostSource::Header(_) | CostSource::Body(_) | CostSource::Amount(_) => {
+                max.unwrap_or(u64::MAX).max(*default)
+            }
         };
         most.min(self.limit.at_once().get())
     }

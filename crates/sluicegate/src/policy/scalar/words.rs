@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::super::checked::{
-    Align, ClientAuth, EncodedSlash, ForwardedHeader, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Sensitivity,
-    Sharing, Spelling, TlsVersion,
+    Align, ClientAuth, CostBy, EncodedSlash, ForwardedHeader, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess,
+    Sensitivity, Sharing, Spelling, TlsVersion,
 };
 use super::super::nearest::nearest;
 use super::super::yaml::Kind;
@@ -196,4 +196,9 @@ words!(Sensitivity, "low, normal, costly or critical", {
     "normal" => Sensitivity::Normal,
     "costly" => Sensitivity::Costly,
     "critical" => Sensitivity::Critical,
+});
+
+words!(CostBy, "route or sensitivity", {
+    "route" => CostBy::Route,
+    "sensitivity" => CostBy::Sensitivity,
 });

@@ -119,7 +119,7 @@ impl Covers {
             let counts_all = rule.enforce == Enforce::ALL
                 && rule.when.is_none()
                 && rule.count == Count::Requests
-                && matches!(rule.cost.reserve, CostSource::Fixed(1..))
+                && matches!(rule.cost.reserve, CostSource::Fixed(1..) | CostSource::ByClass(_))
                 && rule.on_missing_key != OnMissingKey::Skip;
             if counts_all {
                 covers.by_count.add(rule);
@@ -227,7 +227,11 @@ fn about_typed_condition(entry: &Entry, rule: &Rule, routes: &Routes, covers: &C
 
 fn about_claimed_cost(entry: &Entry, rule: &Rule, routes: &Routes, covers: &Covers, findings: &mut Findings<'_>) {
     let source = match &rule.cost.reserve {
-        CostSource::Fixed(_) => return,
+        CostSource::Fixed(_) | CostSource::ByClass(_) => return,
+        CostSource::Amount(amount) => match amount.reads().iter().find(|attribute| attribute.is_typed()) {
+            Some(typed) => typed.to_string(),
+            None => return,
+        },
         CostSource::Header(name) => format!("header.{name}"),
         CostSource::Body(pointer) => format!("body.{pointer}"),
     };
