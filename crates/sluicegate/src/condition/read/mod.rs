@@ -347,7 +347,7 @@ impl<'s> Reader<'s> {
 fn in_words_of_cel(call: &mut CallExpr) {
     let least = match (call.func_name.as_str(), call.args.as_slice()) {
         ("lower", [_]) => {
-            call.func_name = "lowerAscii".to_owned();
+            "lowerAscii".clone_into(&mut call.func_name);
             call.target = call.args.pop().map(Box::new);
             return;
         }
@@ -365,7 +365,7 @@ fn in_words_of_cel(call: &mut CallExpr) {
         id: one.id,
         expr: Expr::Call(less),
     };
-    call.func_name = operators::CONDITIONAL.to_owned();
+    operators::CONDITIONAL.clone_into(&mut call.func_name);
     call.args = if least {
         vec![question, one, two]
     } else {

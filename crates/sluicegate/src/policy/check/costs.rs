@@ -1,20 +1,17 @@
 //! What a request takes, which requests count, and what follows: that these fit each other and the limit.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::super::checked::{
-    Algorithm, ClassCosts, CostBy, CostSource, CostSpec, Count, FailedWhen, Failures, KeyPart, OnSuccess, Route,
-    RuleLimit, Sensitivity, Step,
+    Algorithm, CostBy, CostSource, CostSpec, Count, FailedWhen, Failures, KeyPart, OnSuccess, RuleLimit, Step,
 };
-use super::super::fault::quoted;
 use super::super::findings::{Findings, Located, Spot};
-use super::super::nearest::nearest;
 use super::super::raw::{CostFields, StepFields};
-use super::super::scalar::{CountWord, FailureSign, Truth, Whole};
+use super::super::scalar::{CountWord, ExpressionText, FailureSign, Truth, Whole};
 use super::super::shape::{Field, Named, OneOrMany};
-use super::conditions;
 use super::limits::Kept;
 use super::routes::Routes;
+use super::{classes, conditions};
 
 /// The fields of a rule that are judged together here.
 pub(super) struct Raw<const SIGNS: usize, const STEPS: usize> {
@@ -174,32 +171,16 @@ fn check_cost(
         );
     }
     let burst = kept.map(|kept| kept.limit);
-    let is_faulty = matches!(reserve, Field::Faulty) || matches!(expression, Field::Faulty);
-    let source = match (reserve.given(), by.given(), expression.given()) {
-        _ if is_faulty => return None,
-        (Some(reserve), _, _) => reserve,
-        (None, Some(by), _) => {
-            let others = default.as_ref().map_or(1, |units| units.value.0);
-            if let Some(max) = spot_of(&max) {
-                findings.fault_in_name(max, "the file says what each class costs", "remove the field");
-            }
-            check_most(
-                default.as_ref().map(|units| (units.value.0, units.spot)),
-                burst,
-                findings,
-            );
-            let costs = check_classes(&by, values, others, routes, burst, findings)?;
-            Located {
-                value: CostSource::ByClass(costs),
-                spot: by.spot,
-            }
-        }
-        (None, None, Some(text)) => Located {
-            value: CostSource::Amount(conditions::amount(&text, routes, on, findings)?),
-            spot: text.spot,
-        },
-        (None, None, None) => return None,
+    let said = Said {
+        reserve,
+        by,
+        values,
+        expression,
     };
+    if let (Some(max), false) = (spot_of(&max), said.by.is_absent()) {
+        findings.fault_in_name(max, "the file says what each class costs", "remove the field");
+    }
+    let source = source(said, default.as_ref(), (routes, on), burst, findings)?;
     match source.value {
         CostSource::Fixed(units) => {
             check_fixed(units, source.spot, !settle.is_absent(), burst, findings);
@@ -239,74 +220,8 @@ fn check_cost(
     })
 }
 
-/// The costs of each class, `others` of those that are not named.
-fn check_classes<const MOST: u64, const MAX: usize>(
-    by: &Located<CostBy>,
-    values: Field<Named<Whole<1, MOST>, MAX>>,
-    others: u64,
-    routes: &Routes,
-    burst: Option<RuleLimit>,
-    findings: &mut Findings<'_>,
-) -> Option<ClassCosts> {
-    if values.is_absent() {
-        findings.fault(
-            by.spot,
-            "no class has a cost of its own",
-            "add `values:`, as in {costly: 5, critical: 10}",
-        );
-    }
-    if others == 0 {
-        findings.fault(
-            by.spot,
-            "a class that is not named would cost nothing",
-            "write a default of 1 or more",
-        );
-    }
-    let mut named: HashMap<String, u64> = HashMap::new();
-    let Located {
-        value: Named(values),
-        spot,
-    } = values.given()?;
-    for (name, units) in values {
-        let Field::Given(units) = units else { return None };
-        check_most(Some((units.value.0, units.spot)), burst, findings);
-        let classes = || match by.value {
-            CostBy::Sensitivity => Sensitivity::NAMES.to_vec(),
-            CostBy::Route => routes.by_name.keys().map(String::as_str).collect(),
-        };
-        if !classes().contains(&name.as_str()) && !(by.value == CostBy::Route && routes.unreadable) {
-            let remedy = match nearest(&name, classes()) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!(
-                    "name one of the policy's {}",
-                    match by.value {
-                        CostBy::Sensitivity => "classes, low, normal, costly and critical",
-                        CostBy::Route => "routes",
-                    }
-                ),
-            };
-            findings.fault(
-                spot,
-                format!("there is no {} {}", by.value.as_str(), quoted(&name)),
-                remedy,
-            );
-        }
-        named.insert(name, units.value.0);
-    }
-    let of = |name: &str| named.get(name).copied().unwrap_or(others).max(1);
-    let class = |route: Option<&Route>| match by.value {
-        CostBy::Route => route.map_or(others.max(1), |route| of(&route.name)),
-        CostBy::Sensitivity => of(Sensitivity::of(route).as_str()),
-    };
-    Some(ClassCosts {
-        by: by.value,
-        of_routes: routes.all.iter().map(|entry| class(entry.route.as_ref())).collect(),
-        of_none: class(None),
-    })
-}
-
 /// That a cost the file says can pass.
-fn check_most(cost: Option<(u64, Spot)>, burst: Option<RuleLimit>, findings: &mut Findings<'_>) {
+pub(super) fn check_most(cost: Option<(u64, Spot)>, burst: Option<RuleLimit>, findings: &mut Findings<'_>) {
     if let (Some((units, spot)), Some(limit)) = (cost, burst)
         && units > limit.at_once().get()
     {
@@ -316,6 +231,44 @@ fn check_most(cost: Option<(u64, Spot)>, burst: Option<RuleLimit>, findings: &mu
             format!("write {} or less, or raise the limit", limit.at_once()),
         );
     }
+}
+
+/// The ways in which a cost can be said.
+struct Said<const MOST: u64, const MAX: usize> {
+    reserve: Field<CostSource>,
+    by: Field<CostBy>,
+    values: Field<Named<Whole<1, MOST>, MAX>>,
+    expression: Field<ExpressionText>,
+}
+
+/// Where a request's cost is read; `None` once a fault is noted.
+fn source<const MOST: u64, const MAX: usize>(
+    said: Said<MOST, MAX>,
+    default: Option<&Located<Whole<0, { u64::MAX }>>>,
+    (routes, on): (&Routes, &[usize]),
+    burst: Option<RuleLimit>,
+    findings: &mut Findings<'_>,
+) -> Option<Located<CostSource>> {
+    if matches!(said.reserve, Field::Faulty) || matches!(said.expression, Field::Faulty) {
+        return None;
+    }
+    if let Some(reserve) = said.reserve.given() {
+        return Some(reserve);
+    }
+    if let Some(by) = said.by.given() {
+        check_most(default.map(|units| (units.value.0, units.spot)), burst, findings);
+        let others = default.map_or(1, |units| units.value.0);
+        let costs = classes::check(&by, said.values, others, routes, burst, findings)?;
+        return Some(Located {
+            value: CostSource::ByClass(costs),
+            spot: by.spot,
+        });
+    }
+    let text = said.expression.given()?;
+    Some(Located {
+        value: CostSource::Amount(conditions::amount(&text, routes, on, findings)?),
+        spot: text.spot,
+    })
 }
 
 fn spot_of<T>(field: &Field<T>) -> Option<Spot> {

@@ -5,6 +5,7 @@
 
 mod advice;
 mod buckets;
+mod classes;
 mod conditions;
 mod costs;
 mod gateway;
