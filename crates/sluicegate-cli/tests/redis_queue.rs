@@ -48,6 +48,7 @@ impl Node {
             method: &Method::GET,
             host: "api.example",
             path: "/",
+            query: "",
             peer: Some(IpAddr::from([192, 0, 2, 1])),
             headers: &HeaderMap::new(),
         };

@@ -62,6 +62,7 @@ impl World {
             method: &Method::GET,
             host: "api.example",
             path: "/",
+            query: "",
             peer: Some(peer.parse().expect("an address")),
             headers,
         };
@@ -208,6 +209,7 @@ fn deciding_on_a_token_that_was_seen_before_allocates_nothing() {
         method: &Method::GET,
         host: "api.example",
         path: "/",
+        query: "",
         peer: Some(HERE.parse().expect("an address")),
         headers: &headers,
     };

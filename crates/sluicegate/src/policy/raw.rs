@@ -10,13 +10,15 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::checked::{
-    ALLOW_MAX, Align, ClaimName, ClientAuth, CostBy, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX, KeysFrom, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Pointer, STORE_SERVERS_MAX, Sensitivity, SettleSource, Sharing, Spelling, StoreUrl, TlsVersion,
+    ALLOW_MAX, Align, ClaimName, ClientAuth, CostBy, CostSource, EncodedSlash, Enforce, ForwardedHeader, KEY_PARTS_MAX,
+    KeysFrom, MethodOverride, OnMissingKey, OnStoreLoss, OnSuccess, Pointer, STORE_SERVERS_MAX, Sensitivity,
+    SettleSource, Sharing, Spelling, StoreUrl, TlsVersion,
 };
 use super::key::KeyItem;
 use super::scalar::{
-    AddressOrOff, AlgorithmWord, CountWord, Day, ExpressionText, FailureSign, FilePath, HostPattern, LimitText, Name, OverflowText,
-    Party, PathPattern, Percent, Prose, Size, SizeOrUnbounded, Span, SpanOrOff, TokenAlgorithm, Truth, Username,
-    Variable, Version, Whole,
+    AddressOrOff, AlgorithmWord, CountWord, Day, ExpressionText, FailureSign, FilePath, HostPattern, LimitText, Name,
+    OverflowText, Party, PathPattern, Percent, Prose, Size, SizeOrUnbounded, Span, SpanOrOff, TokenAlgorithm, Truth,
+    Username, Variable, Version, Whole,
 };
 use super::shape::{List, Named, OneOrMany, shape};
 
