@@ -215,6 +215,11 @@ fn no_attribute_s_value_reads_like_another_s() {
         PartKind::Tenant,
         PartKind::Tier,
         PartKind::Claim,
+        PartKind::CertificateName,
+        PartKind::Ja4,
+        PartKind::Fingerprint,
+        PartKind::CertificateSubject,
+        PartKind::Spiffe,
         PartKind::Path,
         PartKind::PathPart,
         PartKind::Cookie,
@@ -233,7 +238,9 @@ fn no_attribute_s_value_reads_like_another_s() {
     let numbers = kinds.map(|kind| kind as u8);
     assert_eq!(
         numbers,
-        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 32, 33, 34, 35, 36],
+        [
+            0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 32, 33, 34, 35, 36
+        ],
         "format 1 is pinned"
     );
 }

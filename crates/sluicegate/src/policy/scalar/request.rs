@@ -9,8 +9,7 @@ use super::source::{header, header_grammar, member, member_grammar};
 use super::{Scalar, Wrong, wrong};
 
 impl Scalar for KeyPart {
-    const EXPECTED: &'static str =
-        "client, tenant, user, tier, claim.NAME, cert.subject, cert.san, cert.spiffe, ja4, fingerprint, ip, route, \
+    const EXPECTED: &'static str = "client, tenant, user, tier, claim.NAME, cert.subject, cert.san, cert.spiffe, ja4, fingerprint, ip, route, \
          sensitivity, method, host, path, path.NAME, header.NAME, cookie.NAME, query.NAME, body./MEMBER or program";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
