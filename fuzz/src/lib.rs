@@ -17,6 +17,7 @@ pub mod form;
 pub mod framing;
 pub mod hello;
 pub mod json;
+pub mod keys;
 pub mod limit;
 pub mod mutation;
 pub mod path;
@@ -24,6 +25,7 @@ pub mod policy;
 pub mod reader;
 pub mod snapshot;
 pub mod store;
+pub mod token;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -77,6 +79,11 @@ pub const TARGETS: &[Target] = &[
         dictionary: json::DICTIONARY,
     },
     Target {
+        name: "keys",
+        run: keys::target,
+        dictionary: keys::DICTIONARY,
+    },
+    Target {
         name: "limit",
         run: limit::target,
         dictionary: limit::DICTIONARY,
@@ -100,6 +107,11 @@ pub const TARGETS: &[Target] = &[
         name: "store",
         run: store::target,
         dictionary: store::DICTIONARY,
+    },
+    Target {
+        name: "token",
+        run: token::target,
+        dictionary: token::DICTIONARY,
     },
 ];
 

@@ -77,6 +77,16 @@ fn fields_of_a_form_are_found_or_refused_as_a_reader_of_the_whole_form_would() -
 }
 
 #[test]
+fn any_text_is_a_file_of_keys_that_finds_each_or_has_faults_that_show_no_key() -> io::Result<()> {
+    check("keys")
+}
+
+#[test]
+fn any_bytes_are_a_token_that_says_what_it_has_to_or_nobodys() -> io::Result<()> {
+    check("token")
+}
+
+#[test]
 fn a_limit_survives_being_written_and_read_and_its_faults_point_into_the_text() -> io::Result<()> {
     check("limit")
 }

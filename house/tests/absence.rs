@@ -35,6 +35,8 @@ const FILES: &[&str] = &[
     "crates/sluicegate-cli/src/directory.rs",
     // Whether a file that changed is the policy by another name: looked at, not opened.
     "crates/sluicegate-cli/src/reload/watch.rs",
+    // The file of keys, for who issues and revokes them.
+    "crates/sluicegate-cli/src/keys/file.rs",
     // Pictures, into a folder that the command line names.
     "crates/sluicegate-cli/src/draw/folder.rs",
 ];

@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Check a policy file and say what its rules allow
     Check(Check),
+    /// Issue, revoke and list the API keys that callers are known by
+    Keys(Keys),
     /// Watch good clients pass and a bad one be refused, without a policy file
     Demo(Demo),
     /// Draw what each algorithm says to the same requests
@@ -74,6 +76,83 @@ pub(crate) struct Check {
     #[arg(long, value_name = "N", value_parser = nodes)]
     pub(crate) nodes: Option<NonZeroU32>,
     /// Answer with one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Issue, revoke and list the API keys that callers are known by.
+///
+/// The file that `identity.api_keys` of a policy names has their hashes alone: a key is shown once, when it is issued. What else stands in
+/// the file stays as it is. A running node takes a change over by itself.
+#[derive(Debug, Args)]
+#[command(after_help = KEYS_EXAMPLES)]
+pub(crate) struct Keys {
+    #[command(subcommand)]
+    pub(crate) command: KeysCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Issue a new random key, and print it this once
+    Add(AddKey),
+    /// Take a key back
+    Revoke(RevokeKey),
+    /// List the keys, without anything that they could be made from
+    List(ListKeys),
+}
+
+/// Which file.
+#[derive(Debug, Args)]
+pub(crate) struct KeyFile {
+    /// The file of keys; made where it is not there
+    #[arg(long, value_name = "FILE", default_value = "keys.yaml")]
+    pub(crate) file: PathBuf,
+}
+
+/// Issue a new random key, and print it this once.
+#[derive(Debug, Args)]
+pub(crate) struct AddKey {
+    #[command(flatten)]
+    pub(crate) file: KeyFile,
+    /// By what it is known and revoked; made up where it is left out
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// The tenant that it is issued to
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tenant: Option<String>,
+    /// The tier whose limits apply to it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tier: Option<String>,
+    /// From when on it is no key any more, such as 2027-12-31 or 2027-12-31T23:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) not_after: Option<String>,
+    /// What a reader should know
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) description: Option<String>,
+    /// Answer with one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Take a key back.
+#[derive(Debug, Args)]
+pub(crate) struct RevokeKey {
+    #[command(flatten)]
+    pub(crate) file: KeyFile,
+    /// The key's id
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Answer with one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// List the keys, without anything that they could be made from.
+#[derive(Debug, Args)]
+pub(crate) struct ListKeys {
+    #[command(flatten)]
+    pub(crate) file: KeyFile,
+    /// Answer with one JSON list
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -216,6 +295,13 @@ Examples:
   sluicegate check --nodes 100 policy.yaml      what a hundred nodes let pass together
   sluicegate check --strict policy.yaml && systemctl restart sluicegate
   sluicegate check --json policy.yaml | jq .faults";
+
+const KEYS_EXAMPLES: &str = "\
+Examples:
+  sluicegate keys add --tenant acme --tier premium
+  sluicegate keys add --file /etc/sluicegate/keys.yaml --id ci --not-after 2027-12-31
+  sluicegate keys revoke ci
+  sluicegate keys list --json | jq '.[].id'";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:

@@ -21,6 +21,7 @@ mod environment;
 mod excerpt;
 mod exit;
 mod key_server;
+mod keys;
 mod logging;
 mod output;
 mod reload;
@@ -73,6 +74,7 @@ fn answer() -> anyhow::Result<Exit> {
     match arguments.command {
         Command::Run(run) => run::run(&run, &ProcessEnvironment),
         Command::Check(check) => check::check(&check),
+        Command::Keys(keys) => keys::keys(&keys),
         Command::Demo(demo) => demo::demo(&demo, &ProcessEnvironment),
         Command::Draw(draw) => draw::draw(&draw),
         Command::Schema => {

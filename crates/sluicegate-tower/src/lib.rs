@@ -24,6 +24,9 @@
 //! # }
 //! ```
 //!
+//! A layer in front that has verified who calls, by a session for instance, says so by a [`Caller`](sluicegate::Caller) in the request's
+//! extensions; what that leaves open is looked for in the headers, as the policy's `identity` says.
+//!
 //! What the inner service gets is a choice too: [`InExtensions`] leaves the request as it is and puts the [`Admission`]
 //! into its extensions, where handlers may look for it; [`Together`] hands over request and proof as one [`Admit`], for
 //! a service that must not be callable without.
