@@ -54,34 +54,46 @@ pub struct Due<'l> {
 impl Leases {
     /// When the next entry of a lane that is not among `except` is due, in microseconds of the node's clock; infinite if none is.
     pub fn next_due(&self, except: &LaneSet) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "ticks stay far below 2⁵³")]
-        match self.dues(except).min() {
-            None | Some(NEVER) => f64::INFINITY,
-            Some(tick) => tick as f64 * TICK_US,
-        }
+        time_of(self.dues(except).min())
     }
 
-    fn dues(&self, except: &LaneSet) -> impl Iterator<Item = u64> {
-        let stripes = (0..=u8::MAX).zip(&self.stripes);
-        let asked = stripes.filter(|(shard, _)| except.is_empty() || !except.has(self.surroundings.lane(*shard)));
-        asked.map(|(_, slot)| slot.due.load(Ordering::SeqCst))
+    /// When the first request has waited for too long, in microseconds of the node's clock: when [`Leases::expire`] is to be called.
+    pub fn next_late(&self) -> f64 {
+        time_of(self.lates.iter().map(|late| late.load(Ordering::SeqCst)).min())
+    }
+
+    pub(super) fn dues(&self, except: &LaneSet) -> impl Iterator<Item = u64> {
+        let has_exceptions = !except.is_empty();
+        let dues = (0..=u8::MAX).zip(&self.dues);
+        let asked = dues.filter(move |(shard, _)| !has_exceptions || !except.has(self.surroundings.lane(*shard)));
+        asked.map(|(_, due)| due.load(Ordering::SeqCst))
     }
 
     /// A future that ends once something of a lane that is not among `except` is due earlier than `time`, in microseconds of the node's
     /// clock: what a driver sleeps by, beside a timer for `time` itself. `except` are the lanes that may not be asked before then: what
-    /// is due there is due already, and must not keep the driver awake. One driver sleeps at a time.
+    /// is due there is due already, and must not keep the driver awake. Of `time` zero, only what is urgent ends it: that is due
+    /// before all else. One driver sleeps at a time.
     pub const fn due_before(&self, time: f64, except: LaneSet) -> Due<'_> {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "an infinite time saturates, which is never"
         )]
-        let until = (time / TICK_US) as u64;
+        let tick = (time / TICK_US) as u64;
         Due {
             leases: self,
-            until,
+            until: if tick == 0 { 1 } else { tick },
             except,
         }
+    }
+}
+
+/// When a tick begins, in microseconds; infinite if there is none.
+#[expect(clippy::cast_precision_loss, reason = "ticks stay far below 2⁵³")]
+pub(super) fn time_of(tick: Option<u64>) -> f64 {
+    match tick {
+        None | Some(NEVER) => f64::INFINITY,
+        Some(tick) => tick as f64 * TICK_US,
     }
 }
 
@@ -91,7 +103,7 @@ impl Future for Due<'_> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let alarm = &self.leases.alarm;
         *lock(&alarm.waker) = Some(cx.waker().clone());
-        alarm.sleeps_until.store(self.until.max(1), Ordering::SeqCst);
+        alarm.sleeps_until.store(self.until, Ordering::SeqCst);
         // With the one of whoever rings.
         fence(Ordering::SeqCst);
         if self.leases.dues(&self.except).any(|due| due < self.until) {

@@ -10,7 +10,7 @@ use super::entries::{Entry, Stripe};
 use super::side::{Applied, Side, Sight, What};
 use super::status::count;
 use super::waiting::{Answered, NobodyWaits, Owed, Promise, Woken};
-use super::wheel::{NONE, tick};
+use super::wheel::{NEVER, NONE, tick};
 use super::{LANES_MAX, Leases, micros, shards};
 use crate::atomics::Ordering;
 use crate::store::{Answer, Call, ITEMS_MAX, Item, Lane, Question, SHARDS, StoreGeneration, StoreKey};
@@ -35,6 +35,8 @@ pub struct Batch {
     items: Vec<Item>,
     /// Of all items together.
     weight: f64,
+    /// Whether more may be due than had room.
+    is_full: bool,
     /// The entry's place in the stripe of its item's shard.
     places: Vec<u32>,
 }
@@ -48,6 +50,7 @@ impl Batch {
             sent_at: 0.0,
             items: Vec::with_capacity(ITEMS_MAX),
             weight: 0.0,
+            is_full: false,
             places: Vec::with_capacity(ITEMS_MAX),
         }
     }
@@ -59,6 +62,11 @@ impl Batch {
             generation: self.generation,
             items: &self.items,
         }
+    }
+
+    /// Whether more may be due in its lane than it had room for.
+    pub const fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// Keys in it.
@@ -81,6 +89,7 @@ impl Batch {
         self.items.clear();
         self.places.clear();
         self.weight = 0.0;
+        self.is_full = false;
     }
 
     /// Whether there is nothing to ask.
@@ -93,6 +102,15 @@ impl Default for Batch {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether what is due in a lane may be gathered for a while, so that a call carries more of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Haste {
+    /// No request waits for it: reports, renewals, returns. Leases are renewed early enough for two milliseconds more.
+    MayGather,
+    /// A request waits for it, or was just refused for want of it.
+    Urgent,
 }
 
 /// How a call ended, for its entries.
@@ -128,9 +146,11 @@ impl Leases {
             if all.is_err() {
                 // What did not fit goes first next time: it may be so heavy that it fits nowhere else.
                 self.set_turn(lane, shard);
+                batch.is_full = true;
                 break;
             }
             if !batch.has_room(1.0) {
+                batch.is_full = true;
                 self.set_turn(lane, shard.wrapping_add(1));
                 break;
             }
@@ -140,7 +160,7 @@ impl Leases {
 
     /// Collects what is due in a shard; `Err` if not all of it fits.
     fn collect_of(&self, shard: u8, stripe: &mut Stripe, time: f64, batch: &mut Batch) -> Result<(), Full> {
-        while let Some(place) = stripe.wheel.pop(&mut stripe.entries, tick(time)) {
+        while let Some(place) = stripe.wheel.pop(&mut stripe.plans, tick(time)) {
             let weight = self.weight(&stripe.entries.at(place).bucket);
             if !batch.has_room(weight) {
                 let _ = stripe.plan(place, time);
@@ -189,37 +209,43 @@ impl Leases {
             Ended::Changed => count(&counters.changed, 1),
             Ended::Unknown => count(&counters.unknown, 1),
         }
-        for (index, (item, place)) in batch.items.iter().zip(&batch.places).enumerate() {
-            let shard = item.key.shard;
+        let mut parts = batch.items.iter().zip(&batch.places).enumerate().peekable();
+        // The items of one shard stand together, so that its lock is taken once.
+        while let Some((_, (first, _))) = parts.peek() {
+            let shard = first.key.shard;
             let mut stripe = self.stripe(shard);
-            let entry = stripe.entries.at(*place);
-            let Some(limit) = entry.bucket.limit_of(entry.overflow).copied() else {
-                continue;
-            };
-            let sight = self.sight(&limit, shard, time);
-            let woken = match ended {
-                Ended::Answered(answers) => match answers.get(index) {
-                    Some(answer) => {
-                        count(&counters.damaged, usize::from(answer.is_of_damage()));
-                        let chance = stripe.chance();
-                        let side = &mut stripe.entries.at(*place).side;
-                        let applied = side.apply(&sight, &item.question, answer, batch.sent_at, chance);
-                        stripe.serve(*place, &sight, applied)
+            let mut woken = Woken::default();
+            let mut due = NEVER;
+            while let Some((index, (item, place))) = parts.next_if(|(_, (item, _))| item.key.shard == shard) {
+                let entry = stripe.entries.at(*place);
+                let Some(limit) = entry.bucket.limit_of(entry.overflow).copied() else {
+                    continue;
+                };
+                let sight = self.sight(&limit, shard, time);
+                match ended {
+                    Ended::Answered(answers) => match answers.get(index) {
+                        Some(answer) => {
+                            if answer.is_of_damage() {
+                                count(&counters.damaged, 1);
+                            }
+                            let chance = stripe.chance();
+                            let side = &mut stripe.entries.at(*place).side;
+                            let applied = side.apply(&sight, &item.question, answer, batch.sent_at, chance);
+                            stripe.serve(*place, &sight, applied, &mut woken);
+                        }
+                        None => stripe.lose(*place, &sight, &mut woken),
+                    },
+                    Ended::Undone => stripe.say_again(*place, &sight, &item.question),
+                    Ended::Changed => {
+                        stripe.say_again(*place, &sight, &item.question);
+                        stripe.entries.at(*place).side.wake(time);
                     }
-                    None => stripe.lose(*place, &sight),
-                },
-                Ended::Undone => {
-                    stripe.say_again(*place, &sight, &item.question);
-                    Woken::default()
+                    Ended::Unknown => stripe.lose(*place, &sight, &mut woken),
                 }
-                Ended::Changed => {
-                    stripe.say_again(*place, &sight, &item.question);
-                    stripe.entries.at(*place).side.wake(time);
-                    Woken::default()
-                }
-                Ended::Unknown => stripe.lose(*place, &sight),
-            };
-            let ring = self.replan(&mut stripe, shard, *place, time);
+                due = due.min(stripe.plan(*place, time));
+            }
+            self.note_late(shard, &stripe);
+            let ring = self.mark(shard, due);
             drop(stripe);
             self.alarm.ring(ring);
             woken.wake();
@@ -232,7 +258,7 @@ impl Leases {
     pub fn expire(&self, now: Timestamp) {
         let time = micros(now);
         for shard in shards() {
-            if self.due(shard) <= tick(time) {
+            if self.lates[usize::from(shard)].load(Ordering::SeqCst) <= tick(time) {
                 self.answer_late(shard, time, time);
             }
         }
@@ -293,28 +319,39 @@ impl Leases {
         woken.wake();
     }
 
-    /// The lanes in which something is due.
-    pub fn due_lanes(&self, now: Timestamp) -> impl Iterator<Item = Lane> + use<> {
+    /// The lanes in which something is due, and whether that may be gathered.
+    pub fn due_lanes(&self, now: Timestamp) -> impl Iterator<Item = (Lane, Haste)> + use<> {
         let tick = tick(micros(now));
-        let mut is_due = [false; LANES_MAX];
+        let mut hastes = [None; LANES_MAX];
         for shard in shards() {
-            if self.due(shard) <= tick {
-                is_due[usize::from(self.surroundings.lane(shard).0) % LANES_MAX] = true;
+            let due = self.due(shard);
+            if due <= tick {
+                let haste = &mut hastes[usize::from(self.surroundings.lane(shard).0) % LANES_MAX];
+                *haste = (*haste).max(Some(if due == 0 { Haste::Urgent } else { Haste::MayGather }));
             }
         }
-        let lanes = (0u16..).map(Lane).zip(is_due);
-        lanes.filter(|(_, is_due)| *is_due).map(|(lane, _)| lane)
+        let lanes = (0u16..).map(Lane).zip(hastes);
+        lanes.filter_map(|(lane, haste)| Some((lane, haste?)))
     }
 
     fn due(&self, shard: u8) -> u64 {
-        self.stripes[usize::from(shard)].due.load(Ordering::SeqCst)
+        self.dues[usize::from(shard)].load(Ordering::SeqCst)
     }
 
     /// Sets when the stripe is looked at next, under its lock, so that nothing planned meanwhile is missed.
     fn look_again(&self, shard: u8, stripe: &Stripe) {
-        self.stripes[usize::from(shard)]
-            .due
-            .store(stripe.next_due(), Ordering::SeqCst);
+        self.dues[usize::from(shard)].store(stripe.next_due(), Ordering::SeqCst);
+        self.note_late(shard, stripe);
+    }
+
+    /// Sets when somebody in the stripe has waited for too long, under its lock.
+    pub(super) fn note_late(&self, shard: u8, stripe: &Stripe) {
+        let late = &self.lates[usize::from(shard)];
+        let tick = stripe.queue.next_deadline();
+        // Relaxed: only written under the lock that is held.
+        if late.load(Ordering::Relaxed) != tick {
+            late.store(tick, Ordering::SeqCst);
+        }
     }
 
     fn turn(&self, lane: Lane) -> u8 {
@@ -369,13 +406,12 @@ fn shard_at(first: u8, offset: usize) -> u8 {
 impl Stripe {
     /// Answers those that were asked for, in order of arrival: with what the store took for them, as far as it goes, and otherwise by what the
     /// node has.
-    fn serve(&mut self, place: u32, sight: &Sight<'_>, applied: Applied) -> Woken {
+    fn serve(&mut self, place: u32, sight: &Sight<'_>, applied: Applied, woken: &mut Woken) {
         let (mut left, turn_at) = match applied {
             Applied::Took { units, turn_at } => (units, turn_at),
             Applied::LookAgain => (0.0, sight.now().time),
-            Applied::Senseless => return self.lose(place, sight),
+            Applied::Senseless => return self.lose(place, sight, woken),
         };
-        let mut woken = Woken::default();
         while let Some((cost, owed)) = self.pop_asked(place) {
             let entry = self.entries.at(place);
             if applied == Applied::LookAgain {
@@ -418,13 +454,11 @@ impl Stripe {
                 Owed::Answered => {}
             }
         }
-        woken
     }
 
     /// Nobody knows whether the call was done: those that it asked for are answered by the failure policy.
-    fn lose(&mut self, place: u32, sight: &Sight<'_>) -> Woken {
+    fn lose(&mut self, place: u32, sight: &Sight<'_>, woken: &mut Woken) {
         self.entries.at(place).side.lost(sight);
-        let mut woken = Woken::default();
         while let Some((cost, owed)) = self.pop_asked(place) {
             let entry = self.entries.at(place);
             if entry.bucket.gives_permits() {
@@ -434,7 +468,6 @@ impl Stripe {
                 woken.add(entry.answer(promise, sight, &sight.after_silence(), cost));
             }
         }
-        woken
     }
 
     /// Nothing was done: all of it is said again, for those too that still wait.

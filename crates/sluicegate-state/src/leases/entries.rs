@@ -10,8 +10,8 @@ use super::side::{Side, Sight};
 use super::waiting::Queue;
 use super::wheel::{Link, Links, NEVER, NONE, Wheel, tick, tick_from};
 
-/// Bytes that one key takes: its entry, and its place in the table at half fill.
-pub(super) const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * (size_of::<u32>() + 1);
+/// Bytes that one key takes: its entry, its place in the wheel, and its place in the table at half fill.
+pub(super) const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<Link>() + 2 * (size_of::<u32>() + 1);
 
 /// How many entries are looked at for an idle one when all are taken.
 const LOOKED_AT_MAX: usize = 16;
@@ -20,6 +20,8 @@ const LOOKED_AT_MAX: usize = 16;
 pub(super) struct Stripe {
     places: HashTable<u32>,
     pub(super) entries: Entries,
+    /// Of each entry, its place in the wheel: apart, since to plan one touches its neighbours, too.
+    pub(super) plans: Plans,
     pub(super) wheel: Wheel,
     pub(super) queue: Queue,
     capacity: usize,
@@ -31,6 +33,9 @@ pub(super) struct Stripe {
 /// The entries, apart from what plans them.
 pub(super) struct Entries(Vec<Entry>);
 
+/// The entries' places in the wheel.
+pub(super) struct Plans(Vec<Link>);
+
 /// What the node holds of one key.
 pub(super) struct Entry {
     key: u64,
@@ -40,7 +45,6 @@ pub(super) struct Entry {
     pub(super) name: [u8; 16],
     pub(super) bucket: Arc<SharedBucket>,
     pub(super) side: Side,
-    link: Link,
     /// Who waits for it, in order of arrival.
     pub(super) first_waiter: u32,
     pub(super) last_waiter: u32,
@@ -59,6 +63,7 @@ impl Stripe {
         Self {
             places: HashTable::with_capacity(capacity),
             entries: Entries(Vec::with_capacity(capacity)),
+            plans: Plans(Vec::with_capacity(capacity)),
             wheel: Wheel::new(),
             queue: Queue::new(),
             capacity,
@@ -107,6 +112,7 @@ impl Stripe {
         } else if newcomer.overflow {
             // One more, and not twice as many as there were.
             self.entries.0.reserve_exact(1);
+            self.plans.0.reserve_exact(1);
             self.entries.next()?
         } else {
             return None;
@@ -117,14 +123,16 @@ impl Stripe {
             name: name(),
             bucket: Arc::clone(newcomer.bucket),
             side: Side::new(sight),
-            link: Link::new(),
             first_waiter: NONE,
             last_waiter: NONE,
         };
         let entries = &mut self.entries.0;
         match entries.get_mut(place as usize) {
             Some(former) => *former = entry,
-            None => entries.push(entry),
+            None => {
+                entries.push(entry);
+                self.plans.0.push(Link::new());
+            }
         }
         let key_of = |place: &u32| entries[*place as usize].key;
         self.places.insert_unique(newcomer.spot.key, place, key_of);
@@ -142,7 +150,7 @@ impl Stripe {
             let own = own.sight(*sight.now(), f64::NEG_INFINITY);
             if entry.first_waiter == NONE && entry.side.is_idle(&own) {
                 let key = entry.key;
-                self.wheel.remove(&mut self.entries, place);
+                self.wheel.remove(&mut self.plans, place);
                 if let Ok(found) = self.places.find_entry(key, |other| *other == place) {
                     found.remove();
                 }
@@ -152,7 +160,7 @@ impl Stripe {
         None
     }
 
-    /// Plans the entry for when its side is due; who waits goes before all others. Tells by which tick the stripe has to be looked at for
+    /// Plans the entry for when its side is due; who waits, or was just refused, goes before all others. Tells by which tick the stripe has to be looked at for
     /// it, and for whoever waits.
     pub(super) fn plan(&mut self, place: u32, now: f64) -> u64 {
         let side = &self.entries.at(place).side;
@@ -160,11 +168,18 @@ impl Stripe {
         let at = match tick(due_at) {
             NEVER => NEVER,
             _ if side.has_waiters() => 0,
-            at if due_at <= now => at,
+            at if due_at <= now => {
+                if side.hurries() {
+                    0
+                } else {
+                    at
+                }
+            }
             // Not before its time: an ask that is made too early wants nothing, and is not made again.
-            _ => tick_from(due_at),
+            _ if side.hurries() => tick_from(due_at),
+            _ => with_others(tick_from(due_at), tick(now)),
         };
-        self.wheel.plan(&mut self.entries, place, at, tick(now));
+        self.wheel.plan(&mut self.plans, place, at, tick(now));
         at.min(self.queue.next_deadline())
     }
 
@@ -200,8 +215,19 @@ impl Entries {
     }
 }
 
-impl Links for Entries {
+impl Links for Plans {
     fn link(&mut self, index: u32) -> &mut Link {
-        &mut self.0[index as usize].link
+        &mut self.0[index as usize]
     }
 }
+
+/// The tick at which what is due at `at` is asked: the farther ahead, the coarser, so that calls carry more of it. A sixteenth of the wait
+/// at most, and no more than [`COARSEST`]; leases are larger by a quarter than what is expected until then.
+fn with_others(at: u64, now: u64) -> u64 {
+    let sixteenth = at.saturating_sub(now) / 16;
+    let grain = 1 << sixteenth.checked_ilog2().unwrap_or_default();
+    at.checked_next_multiple_of(COARSEST.min(grain)).unwrap_or(at)
+}
+
+/// In ticks: 4 ms, less than half of what is left for the last exchange of a window.
+const COARSEST: u64 = 16;

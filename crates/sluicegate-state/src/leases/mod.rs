@@ -30,7 +30,7 @@ use sluicegate_core::{KeyHash, Timestamp};
 
 pub use alarm::Due;
 pub use attendance::Attendance;
-pub use batch::{Batch, COLLECT_MAX, Ended, WEIGHT_MAX};
+pub use batch::{Batch, COLLECT_MAX, Ended, Haste, WEIGHT_MAX};
 pub use bucket::{SharedBucket, SharedBucketSpec};
 pub use side::SharedLimit;
 pub use status::{SharingCounts, SharingStatus, StoreStanding};
@@ -51,6 +51,11 @@ use status::Counters;
 /// All methods take `&self` and may be called from any number of threads.
 pub struct Leases {
     stripes: Box<[StripeSlot]>,
+    /// When the first of each stripe's entries is due, as a tick of the [`wheel`], or has waited for too long; a lower bound. Zero if a
+    /// request waits for an ask, or was just refused for want of it. Side by side, since the driver looks at all of them at every turn.
+    dues: Box<[AtomicU64]>,
+    /// When the first that waits in each stripe has waited for too long, as a tick.
+    lates: Box<[AtomicU64]>,
     surroundings: Surroundings,
     alarm: Alarm,
     /// Whether somebody speaks with the store.
@@ -69,8 +74,6 @@ pub struct Leases {
 #[repr(align(128))]
 struct StripeSlot {
     stripe: Mutex<Stripe>,
-    /// When the first of its entries is due, as [`wheel::Tick`]; a lower bound.
-    due: AtomicU64,
 }
 
 /// The keyed hash that names keys in the store: a subkey of the installation's secret.
@@ -88,7 +91,7 @@ pub struct LeaseFill {
 }
 
 /// Bytes of what there is of each stripe beside its entries.
-const LISTS_BYTES: usize = SHARDS * (size_of::<StripeSlot>() + wheel::BYTES);
+const LISTS_BYTES: usize = SHARDS * (size_of::<StripeSlot>() + 2 * size_of::<AtomicU64>() + wheel::BYTES);
 
 impl Leases {
     /// Keys that leases of so many bytes have room for: the same number in each of 256 stripes, one at least.
@@ -105,9 +108,10 @@ impl Leases {
             stripes: (0..SHARDS as u64)
                 .map(|number| StripeSlot {
                     stripe: Mutex::new(Stripe::new(entries, node ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15))),
-                    due: AtomicU64::new(wheel::NEVER),
                 })
                 .collect(),
+            dues: (0..SHARDS).map(|_| AtomicU64::new(wheel::NEVER)).collect(),
+            lates: (0..SHARDS).map(|_| AtomicU64::new(wheel::NEVER)).collect(),
             surroundings: Surroundings::new(),
             alarm: Alarm::new(),
             is_attended: AtomicBool::new(false),
@@ -157,7 +161,7 @@ impl Leases {
     /// Sees to it that the driver looks at the stripe by `tick`. Called under the stripe's lock; the alarm is rung once that is free, since
     /// whoever it wakes is none of ours.
     fn mark(&self, shard: u8, tick: u64) -> Ring {
-        let due = &self.stripes[usize::from(shard)].due;
+        let due = &self.dues[usize::from(shard)];
         // Relaxed where nothing changes: what stands there was announced already.
         let is_news = tick < due.load(Ordering::Relaxed);
         if is_news {

@@ -139,6 +139,14 @@ impl Side {
         }
     }
 
+    /// Whether a request waits for the next ask, or was just refused for want of it. Of permits nobody knows, so that it is taken for so.
+    pub(super) fn hurries(&self) -> bool {
+        match self {
+            Self::Units(lease) => lease.has_waiters() || lease.has_refused(),
+            Self::Permits(_) => true,
+        }
+    }
+
     pub(super) const fn in_flight(&self) -> bool {
         match self {
             Self::Units(lease) => lease.in_flight(),

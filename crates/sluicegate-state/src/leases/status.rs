@@ -1,5 +1,6 @@
 //! How sharing goes, for those who run it.
 
+use super::alarm::time_of;
 use super::{LANES_MAX, LaneSet, Leases, Surroundings, shards};
 use crate::atomics::{AtomicU64, Ordering};
 use crate::store::Lane;
@@ -127,6 +128,13 @@ pub(super) fn count(counter: &AtomicU64, more: usize) {
 }
 
 impl Leases {
+    fn lag(&self, time: f64) -> f64 {
+        // What requests wait for is due at tick zero, and has waited since they came.
+        let first = self.dues(&LaneSet::default()).filter(|due| *due > 0).min();
+        // Where nothing is due, it will be in an infinite time.
+        (time - time_of(first)).max(0.0)
+    }
+
     /// How sharing goes. Takes the lock of each stripe, one after another, for as long as it takes to look at its entries.
     pub fn status(&self) -> SharingStatus {
         let time = self.time();
@@ -141,8 +149,7 @@ impl Leases {
             lanes_up: up.clone().count(),
             lanes: lanes.len().min(LANES_MAX),
             round_trip_us: up.map(|facts| facts.round_trip).fold(0.0, f64::max),
-            // Where nothing is due, it will be in an infinite time.
-            lag_us: (time - self.next_due(&LaneSet::default())).max(0.0),
+            lag_us: self.lag(time),
             is_foreign: surroundings.is_foreign(),
             keys: 0,
             keys_max: 0,

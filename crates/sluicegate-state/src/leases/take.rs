@@ -494,6 +494,7 @@ impl Leases {
     /// Plans an entry anew after anything was done to it.
     pub(super) fn replan(&self, stripe: &mut Stripe, shard: u8, place: u32, time: f64) -> Ring {
         let tick = stripe.plan(place, time);
+        self.note_late(shard, stripe);
         self.mark(shard, tick)
     }
 }

@@ -68,6 +68,8 @@ pub(super) trait Links {
 #[derive(Debug)]
 pub(super) struct Wheel {
     heads: Box<[u32]>,
+    /// A bit for each list that is not empty.
+    filled: [u64; SLOTS / 64],
     /// Everything before it has been taken out.
     reached: u64,
     planned: usize,
@@ -77,6 +79,7 @@ impl Wheel {
     pub(super) fn new() -> Self {
         Self {
             heads: vec![NONE; SLOTS].into_boxed_slice(),
+            filled: [0; SLOTS / 64],
             reached: 0,
             planned: 0,
         }
@@ -106,6 +109,7 @@ impl Wheel {
         if head != NONE {
             links.link(head).previous = index;
         }
+        self.filled[slot as usize / 64] |= 1 << (slot % 64);
         *links.link(index) = Link {
             next: head,
             previous: NONE,
@@ -126,6 +130,9 @@ impl Wheel {
         }
         if link.previous == NONE {
             self.heads[link.slot as usize] = link.next;
+            if link.next == NONE {
+                self.filled[link.slot as usize / 64] &= !(1 << (link.slot % 64));
+            }
         } else {
             links.link(link.previous).next = link.next;
         }
@@ -160,7 +167,9 @@ impl Wheel {
             if self.reached >= now {
                 return None;
             }
-            self.reached += 1;
+            self.reached = self
+                .first_filled(self.reached + 1)
+                .map_or(now, |filled| filled.min(now));
         }
     }
 
@@ -169,11 +178,27 @@ impl Wheel {
         if self.planned == 0 {
             return NEVER;
         }
-        let ahead = (0..SLOTS as u64).find(|ahead| {
-            let slot = usize::try_from((self.reached + ahead) % SLOTS as u64).unwrap_or_default();
-            self.heads[slot] != NONE
-        });
-        ahead.map_or(NEVER, |ahead| self.reached + ahead)
+        self.first_filled(self.reached).unwrap_or(NEVER)
+    }
+
+    /// The first tick from `from` on, of one round, whose list is not empty.
+    fn first_filled(&self, from: u64) -> Option<u64> {
+        let slot = usize::try_from(from % SLOTS as u64).unwrap_or_default();
+        let words = self.filled.len();
+        // The word that it begins in comes last once more, with the bits that lie before.
+        (0..=words).find_map(|ahead| {
+            let word = (slot / 64 + ahead) % words;
+            let bits = match ahead {
+                0 => self.filled[word] & (u64::MAX << (slot % 64)),
+                _ if ahead == words => self.filled[word] & !(u64::MAX << (slot % 64)),
+                _ => self.filled[word],
+            };
+            if bits == 0 {
+                return None;
+            }
+            let found = word * 64 + bits.trailing_zeros() as usize;
+            Some(from + ((found + SLOTS - slot) % SLOTS) as u64)
+        })
     }
 }
 

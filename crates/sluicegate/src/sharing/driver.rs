@@ -6,7 +6,7 @@ use std::time::Duration;
 use sluicegate_core::Timestamp;
 use sluicegate_core::sharing::{CALLS_PER_SECOND, Pacing};
 use sluicegate_state::Clock as _;
-use sluicegate_state::leases::{Attendance, Batch, Ended, LANES_MAX, LaneSet, Leases};
+use sluicegate_state::leases::{Attendance, Batch, Ended, Haste, LANES_MAX, LaneSet, Leases};
 use sluicegate_state::store::{
     Call, Exchanged, HEARTBEAT_EVERY, Heartbeat, Lane, Presence, Store, StoreError, StoreGeneration,
 };
@@ -24,8 +24,17 @@ const IN_FLIGHT_MAX: usize = 3;
 /// cost nothing.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
-/// The longest that a lane with something due rests while it may not call: a fraction of the shortest wait of a request.
+/// The longest that a lane with something due rests while it may not call: a fraction of the shortest wait of a request. What a request
+/// waits for while a call is under way, and not a whole call of it, goes with the next: once that is answered, or after so long.
 const REST: Duration = Duration::from_micros(500);
+
+/// The shortest and the longest rest of a lane that has made all calls that it may. Half of what a request waits at most, so that nobody
+/// who begins to wait meanwhile is found too late.
+const PACED_REST: (Duration, Duration) = (Duration::from_micros(50), Duration::from_micros(2_500));
+
+/// For how long what no request waits for is gathered after a call, so that the next carries more of it: a call costs a node as much as a
+/// dozen keys. Half of the time that a lease's low water leaves for it; the runtime's timers may make a millisecond more of it.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// Batches that are kept for later calls: as many as one lane has under way, and one. A batch takes some 30 KiB, and a store may have a
 /// few hundred lanes.
@@ -63,6 +72,8 @@ pub(super) struct Driver<S, T> {
     calls: JoinSet<Finished>,
     _attendance: Attendance,
     spare: Vec<Batch>,
+    /// Until when what no request waits for is gathered.
+    gathers_until: Timestamp,
     /// When the next heartbeat is due.
     beats_at: Timestamp,
     is_beating: bool,
@@ -78,6 +89,10 @@ pub(super) struct Driver<S, T> {
 struct LaneState {
     pace: Pacing,
     in_flight: usize,
+    /// Until when what is due waits for the answer to a call under way.
+    waits_until: Timestamp,
+    /// Whether more was due than the last call could carry.
+    has_more: bool,
     probes_at: Timestamp,
     is_probing: bool,
     /// When it was last asked for a sign of life, or gave one.
@@ -90,8 +105,22 @@ struct LaneState {
 struct Rest {
     /// In microseconds of the node's clock.
     until: f64,
+    /// Before when what comes to be due is heeded: as `until`, or zero for what is urgent only.
+    heeds: f64,
     /// Lanes that may not be asked before then, though something is due in them.
     held_up: LaneSet,
+    /// Whether those are all lanes there are, so that nothing that comes to be due changes anything.
+    is_deaf: bool,
+}
+
+/// What became of the calls that a lane may make.
+enum Called {
+    /// Nothing was due.
+    Nothing,
+    /// All that is due is asked.
+    Asked,
+    /// Something may be left, that is to be looked at again after so long.
+    NotYet { span: Duration },
 }
 
 /// What has come back.
@@ -124,6 +153,8 @@ impl<S: Store, T: FnMut(News)> Driver<S, T> {
                 LaneState {
                     pace: Pacing::new(micros(now)),
                     in_flight: 0,
+                    waits_until: now,
+                    has_more: false,
                     probes_at: now,
                     is_probing: false,
                     heard_at: now,
@@ -133,6 +164,7 @@ impl<S: Store, T: FnMut(News)> Driver<S, T> {
             ],
             calls: JoinSet::new(),
             spare: Vec::new(),
+            gathers_until: now,
             beats_at: now,
             is_beating: false,
             quiet_asked_at: now,
@@ -145,10 +177,10 @@ impl<S: Store, T: FnMut(News)> Driver<S, T> {
     /// Speaks with the store until `stopped` ends, then gives everything back.
     pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         loop {
-            let Rest { until, held_up } = self.act();
+            let rest = self.act();
             self.tell_news();
             let leases = Arc::clone(&self.leases);
-            let rest = Duration::from_micros(whole(until - micros(leases.clock().now())));
+            let span = Duration::from_micros(whole(rest.until - micros(leases.clock().now())));
             tokio::select! {
                 biased;
                 _ = &mut stopped => break,
@@ -158,10 +190,10 @@ impl<S: Store, T: FnMut(News)> Driver<S, T> {
                         Err(_) => self.start_over(),
                     }
                 }
-                () = sleep(rest) => {}
+                () = sleep(span) => {}
                 // What may not be asked yet is due all the time: to wait for it would be to turn round and round, and never to let the
                 // calls under way come to their end.
-                () = leases.due_before(until, held_up) => {}
+                () = leases.due_before(rest.heeds, rest.held_up), if !rest.is_deaf => {}
             }
         }
         self.say_farewell().await;
@@ -180,20 +212,54 @@ impl<S: Store, T: FnMut(News)> Driver<S, T> {
             }
         }
         self.ask_quiet(now);
+        let gathers = now < self.gathers_until;
         let mut held_up = LaneSet::default();
-        for lane in self.leases.due_lanes(now) {
+        for (lane, haste) in self.leases.due_lanes(now) {
+            let has_more = self.lanes.get(usize::from(lane.0)).is_some_and(|state| state.has_more);
             // Nobody waits for a lane that is away; it is asked again when a probe has found it.
             if self.is_away(lane) {
                 held_up.add(lane);
-            } else if !self.call(lane, now) {
-                held_up.add(lane);
-                rest = rest.min(REST);
+            } else if gathers && haste == Haste::MayGather && !has_more {
+                // Until the others' turn comes.
+            } else {
+                match self.call(lane, now) {
+                    Called::NotYet { span } => {
+                        held_up.add(lane);
+                        rest = rest.min(span);
+                    }
+                    Called::Asked if !gathers => self.gathers_until = now.saturating_add(GATHER),
+                    Called::Asked | Called::Nothing => {}
+                }
             }
         }
-        let until = micros(now) + micros(Timestamp::ZERO.saturating_add(rest));
+        self.rest(now, rest, held_up)
+    }
+
+    /// Until when nothing can be done, if not by what comes of itself after `span`.
+    fn rest(&self, now: Timestamp, span: Duration, mut held_up: LaneSet) -> Rest {
+        let mut span = span;
+        for (index, state) in (0..).zip(&self.lanes) {
+            // Whatever comes to be due there waits as well, and need not wake anybody.
+            if state.in_flight > 0 && !state.has_more && now < state.waits_until {
+                held_up.add(Lane(index));
+                span = span.min(state.waits_until.saturating_since(now));
+            }
+        }
+        let mut lanes = (0..).zip(&self.lanes).map(|(index, _)| Lane(index));
+        let is_deaf = lanes.all(|lane| held_up.has(lane));
+        let gathers = now < self.gathers_until;
+        let due = self.leases.next_due(&held_up);
+        let due = if gathers {
+            due.max(micros(self.gathers_until))
+        } else {
+            due
+        };
+        let until = due.min(self.leases.next_late()).min(micros(now.saturating_add(span)));
         Rest {
-            until: until.min(self.leases.next_due(&held_up)),
+            until,
+            heeds: if gathers { 0.0 } else { until },
             held_up,
+            is_deaf,
         }
     }
 
@@ -201,23 +267,41 @@ impl<S: Store, T: FnMut(News)> Driver<S, T> {
         self.is_foreign || self.leases.surroundings().facts(lane).is_down
     }
 
-    /// Makes the calls of a lane that may be made now. `false` if something is left to be asked.
-    fn call(&mut self, lane: Lane, now: Timestamp) -> bool {
+    /// Makes the calls of a lane that may be made now.
+    fn call(&mut self, lane: Lane, now: Timestamp) -> Called {
         let nodes = self.leases.surroundings().nodes();
         let Some(state) = self.lanes.get_mut(usize::from(lane.0)) else {
-            return true;
+            return Called::Nothing;
         };
+        let mut called = Called::Nothing;
         loop {
-            if state.in_flight >= IN_FLIGHT_MAX || !state.pace.take(micros(now), CALLS_PER_SECOND, nodes) {
-                return false;
+            if state.in_flight > 0 && !state.has_more && now < state.waits_until {
+                return Called::NotYet {
+                    span: state.waits_until.saturating_since(now),
+                };
+            }
+            if state.in_flight >= IN_FLIGHT_MAX {
+                return Called::NotYet { span: REST };
+            }
+            if !state.pace.take(micros(now), CALLS_PER_SECOND, nodes) {
+                let ready_at = state.pace.ready_at(CALLS_PER_SECOND, nodes);
+                // What gathers meanwhile need not be looked at: of a hundred nodes each calls once in 5 ms.
+                let span = Duration::from_micros(whole(ready_at - micros(now)));
+                return Called::NotYet {
+                    span: span.clamp(PACED_REST.0, PACED_REST.1),
+                };
             }
             let mut batch = self.spare.pop().unwrap_or_default();
-            if self.leases.collect(lane, now, &mut batch) == 0 {
+            let keys = self.leases.collect(lane, now, &mut batch);
+            state.has_more = batch.is_full();
+            if keys == 0 {
                 state.pace.give_back();
                 keep(&mut self.spare, batch);
-                return true;
+                return called;
             }
+            called = Called::Asked;
             state.in_flight += 1;
+            state.waits_until = now.saturating_add(REST);
             let store = self.store.clone();
             self.calls.spawn(async move {
                 let result = store.exchange(batch.call()).await;
@@ -227,6 +311,9 @@ impl<S: Store, T: FnMut(News)> Driver<S, T> {
                     sent_at: now,
                 }
             });
+            if !state.has_more {
+                return called;
+            }
         }
     }
 
@@ -340,6 +427,7 @@ impl<S: Store, T: FnMut(News)> Driver<S, T> {
         self.is_beating = false;
         for state in &mut self.lanes {
             state.in_flight = 0;
+            state.has_more = false;
             state.is_probing = false;
             state.lost_at = Some(now);
             // Not before the next probe: it may panic again.
@@ -401,7 +489,7 @@ impl<S: Store, T: FnMut(News)> Driver<S, T> {
     /// Whether something is due, or is about to be, that a lane can be told.
     fn has_more_to_say(&self) -> bool {
         let soon = self.leases.clock().now().saturating_add(SOON);
-        self.leases.due_lanes(soon).any(|lane| !self.is_away(lane))
+        self.leases.due_lanes(soon).any(|(lane, _)| !self.is_away(lane))
     }
 
     /// Gives back what this node holds, as far as the store takes it in time.

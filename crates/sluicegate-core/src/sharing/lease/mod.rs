@@ -169,6 +169,11 @@ impl Lease {
         self.waiting > 0.0
     }
 
+    /// Whether a request was refused since the last ask that its answer might have let pass.
+    pub const fn has_refused(&self) -> bool {
+        self.refused > 0.0
+    }
+
     /// Units held and not spent, at the node's time `now`.
     pub fn held(&self, now: f64) -> f64 {
         self.held.iter().map(|held| held.at(now)).sum()
