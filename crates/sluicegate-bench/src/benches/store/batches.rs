@@ -39,13 +39,15 @@ pub(super) fn measure(setting: &Setting, keys: usize, span: Duration) -> Result<
     let before = setting.server_time()?;
     let watch = Stopwatch::start();
     let calls = runtime.block_on(run(&store, &mut waiting, |_| watch.read().wall < span))?;
-    let wall = watch.read().wall;
+    let taken = watch.read();
     let server = setting.server_time()?.saturating_sub(before);
     let scripts = setting.scripts()?;
     Ok(Load {
         done: number(calls * keys as u64),
-        wall,
+        wall: taken.wall,
         server,
+        sharing: Duration::ZERO,
+        asking: taken.cpu,
         scripts: scripts.took.as_secs_f64() * 1e6,
         calls: number(scripts.calls),
         slow: setting.slow()?,

@@ -10,10 +10,11 @@ use sluicegate::SystemClock;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
+use super::setting::SHARING;
 use super::{Load, RULE, Setting};
 use crate::error::BenchError;
 use crate::spread::number;
-use crate::stopwatch::Stopwatch;
+use crate::stopwatch::{Stopwatch, cpu_of_threads};
 
 /// Clients of each of the two nodes that ask at the same time.
 const CLIENTS: u32 = 512;
@@ -135,15 +136,19 @@ where
 
     setting.reset()?;
     let before = setting.server_time()?;
+    let shared = cpu_of_threads(SHARING).unwrap_or_default();
     let watch = Stopwatch::start();
     let decided = clients(runtime, span, ask)?;
-    let wall = watch.read().wall;
+    let taken = watch.read();
+    let sharing = cpu_of_threads(SHARING).unwrap_or_default().saturating_sub(shared);
     let server = setting.server_time()?.saturating_sub(before);
     let scripts = setting.scripts()?;
     Ok(Load {
         done: number(decided),
-        wall,
+        wall: taken.wall,
         server,
+        sharing,
+        asking: taken.cpu,
         scripts: scripts.took.as_secs_f64() * 1e6,
         calls: number(scripts.calls),
         slow: setting.slow()?,

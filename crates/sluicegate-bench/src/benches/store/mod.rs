@@ -53,7 +53,9 @@ pub(crate) fn store(scale: Scale, arguments: StoreArguments) -> Result<Report, B
             found.plain.push(exact::plain(&setting, span)?);
         }
         if is_asked(StorePart::Node) {
-            found.node.push(node::measure(&setting, span)?);
+            for (found, keys) in found.node.iter_mut().zip(node::KEYS) {
+                found.push(node::measure(&setting, keys, span)?);
+            }
         }
     }
     found.tell(&mut report);
@@ -67,7 +69,7 @@ struct Found {
     single: Vec<Load>,
     exact: Vec<Load>,
     plain: Vec<Load>,
-    node: Vec<node::Found>,
+    node: [Vec<node::Found>; node::KEYS.len()],
 }
 
 /// What came of asking a server as fast as it answers.
@@ -78,6 +80,10 @@ struct Load {
     wall: Duration,
     /// The server's processor time.
     server: Duration,
+    /// Processor time of the threads that share limits.
+    sharing: Duration,
+    /// Processor time of the thread that asks.
+    asking: Duration,
     /// Microseconds that scripts took by the server's own clock.
     scripts: f64,
     /// Calls of scripts.
@@ -87,6 +93,11 @@ struct Load {
 }
 
 impl Load {
+    /// Microseconds of processor time for each, of the server, the threads that share, and the one that asks.
+    fn micros_each(&self) -> [f64; 3] {
+        [self.server, self.sharing, self.asking].map(|time| time.as_secs_f64() * 1e6 / self.done)
+    }
+
     /// How many of them a second on the wall.
     fn a_second(&self) -> f64 {
         self.done / self.wall.as_secs_f64()
@@ -106,8 +117,10 @@ impl Found {
         if !self.exact.is_empty() {
             self.tell_exact(report);
         }
-        if !self.node.is_empty() {
-            self.tell_node(report);
+        for (found, keys) in self.node.iter().zip(node::KEYS) {
+            if !found.is_empty() {
+                tell_node(found, keys, report);
+            }
         }
         report.notes = vec![
             "a key of a batch reports a lease, asks for the next and pays nothing; 12 800 keys in turn, three calls under way".to_owned(),
@@ -190,6 +203,15 @@ impl Found {
         let ours_of_core = tell(core, &self.exact, Load::a_server_second);
         let core = "a script for each, a second of the server's processor";
         let plain_of_core = tell(core, &self.plain, Load::a_server_second);
+        let names = [
+            "the server's processor, a decision",
+            "the sharing threads, a decision",
+            "the asking thread, a decision",
+        ];
+        for (index, name) in names.into_iter().enumerate() {
+            let spread = Spread::of(self.exact.iter().map(|load| load.micros_each()[index]));
+            figure(report, "exact, ours", name, spread, Unit::Micros);
+        }
         for (what, ours, plain) in [
             ("exact decisions a second", ours, plain),
             ("the same, a second of a Redis core", ours_of_core, plain_of_core),
@@ -199,20 +221,21 @@ impl Found {
                 .push(goal(what, ours, Side::AtLeast, 190_000.0, Unit::PerSecond, Some(plain)));
         }
     }
+}
 
-    fn tell_node(&self, report: &mut Report) {
-        let mut tell = |subject: &str, value: fn(&node::Found) -> f64, unit| {
-            let spread = Spread::of(self.node.iter().map(value));
-            figure(report, "a node that shares 10 000 keys", subject, spread, unit)
-        };
-        let sharing = tell("sharing thread, a synced key", |found| found.sharing, Unit::Nanos);
-        tell("keys in a call", |found| found.keys_a_call, Unit::Count);
-        tell("keys synced, a second", |found| found.keys_a_second, Unit::PerSecond);
-        let what = "node's processor time, a synced key";
-        report
-            .goals
-            .push(goal(what, sharing / 1e3, Side::AtMost, 1.5, Unit::Micros, None));
-    }
+fn tell_node(found: &[node::Found], keys: u32, report: &mut Report) {
+    let scenario = format!("a node that shares {} 000 keys", keys / 1_000);
+    let mut tell = |subject: &str, value: fn(&node::Found) -> f64, unit| {
+        let spread = Spread::of(found.iter().map(value));
+        figure(report, &scenario, subject, spread, unit)
+    };
+    let sharing = tell("sharing thread, a synced key", |found| found.sharing, Unit::Nanos);
+    let carried = tell("keys in a call", |found| found.keys_a_call, Unit::Count);
+    tell("keys synced, a second", |found| found.keys_a_second, Unit::PerSecond);
+    let what = format!("node's processor time, a synced key of {carried:.0} in a call");
+    report
+        .goals
+        .push(goal(&what, sharing / 1e3, Side::AtMost, 1.5, Unit::Micros, None));
 }
 
 /// Adds a figure, and gives its median.

@@ -11,11 +11,11 @@ use crate::error::BenchError;
 use crate::spread::number;
 use crate::stopwatch::{Stopwatch, cpu_of_threads, pause};
 
-/// Keys that take turns.
-const KEYS: u32 = 10_000;
+/// Keys that take turns: some, and as many as fill the calls.
+pub(super) const KEYS: [u32; 2] = [10_000, 30_000];
 
-/// Requests in a millisecond: twenty a second for each key.
-const A_MILLISECOND: u64 = 200;
+/// Keys that are asked for in a millisecond, one in so many: twenty times a second for each.
+const A_MILLISECOND: u32 = 50;
 
 /// One of a hundred nodes, to each of which a key comes as often: what it may let through without a word is little.
 const LIMIT: &str = "limit: 1000/s burst 2000, sharing: hybrid, fanout: 100";
@@ -31,8 +31,8 @@ pub(super) struct Found {
     pub(super) keys_a_second: f64,
 }
 
-/// Lets a node decide for so long, and divides what its threads took by the keys that were synced.
-pub(super) fn measure(setting: &Setting, span: Duration) -> Result<Found, BenchError> {
+/// Lets a node decide about so many keys for so long, and divides what its threads took by the keys that were synced.
+pub(super) fn measure(setting: &Setting, all: u32, span: Duration) -> Result<Found, BenchError> {
     let nodes = setting.nodes(1, LIMIT, &SystemClock::new().into())?;
     let limiter = &nodes[0].limiter;
     let load = |span: Duration| -> Result<(), BenchError> {
@@ -40,13 +40,13 @@ pub(super) fn measure(setting: &Setting, span: Duration) -> Result<Found, BenchE
         let mut key: u32 = 0;
         let mut milliseconds: u128 = 0;
         while watch.read().wall < span {
-            for _ in 0..A_MILLISECOND {
+            for _ in 0..all / A_MILLISECOND {
                 let checked = limiter.check(RULE, key);
                 let passes = checked
                     .map_err(|error| BenchError::set_up("sluicegate", &error))?
                     .passes();
                 black_box(passes);
-                key = (key + 1) % KEYS;
+                key = (key + 1) % all;
             }
             milliseconds += 1;
             if watch.read().wall.as_millis() < milliseconds {
