@@ -2,12 +2,15 @@
 
 mod node;
 
-use std::task::Poll;
+use std::future::Future as _;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use sluicegate_core::sharing::{OnStoreLoss, Sharing};
 use sluicegate_state::Clock as _;
-use sluicegate_state::leases::{SharedTaken, Waited};
+use sluicegate_state::leases::{Haste, LaneSet, SharedTaken, Waited};
+use sluicegate_state::store::Lane;
 
 use node::{Node, ROUND_TRIP, poll, waits};
 
@@ -69,6 +72,40 @@ fn a_hybrid_limit_never_waits() {
             node.sync(ROUND_TRIP);
         }
     }
+}
+
+#[test]
+fn a_report_may_gather_and_who_waits_or_is_refused_may_not() {
+    let node = Node::alone();
+    let hastes = || node.leases.due_lanes(node.clock.now()).collect::<Vec<_>>();
+    let trusting = Node::bucket("100/s burst 200", Sharing::Hybrid, OnStoreLoss::Local);
+    // The twentieth is the last on trust, and the report of three is due at once.
+    for _ in 0..20 {
+        assert!(node.passes(&trusting, 1));
+    }
+    assert_eq!(hastes(), [(Lane(0), Haste::MayGather)]);
+    assert!(!node.passes(&trusting, 1));
+    assert_eq!(hastes(), [(Lane(0), Haste::Urgent)]);
+    node.sync(ROUND_TRIP);
+    assert_eq!(hastes(), []);
+
+    let patient = Node::bucket("5/min", Sharing::Leased, OnStoreLoss::Local);
+    let _waiting = waits(node.ask(&[&patient], 2, 1));
+    assert_eq!(hastes(), [(Lane(0), Haste::Urgent)]);
+}
+
+#[test]
+fn a_driver_that_gathers_is_woken_by_what_is_urgent_and_by_nothing_else() {
+    let node = Node::alone();
+    let trusting = Node::bucket("100/s burst 200", Sharing::Hybrid, OnStoreLoss::Local);
+    let mut gathers = pin!(node.leases.due_before(0.0, LaneSet::default()));
+    let mut poll = || gathers.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    for _ in 0..20 {
+        assert!(node.passes(&trusting, 1));
+        assert!(poll().is_pending());
+    }
+    assert!(!node.passes(&trusting, 1));
+    assert!(poll().is_ready());
 }
 
 #[test]

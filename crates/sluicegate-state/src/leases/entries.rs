@@ -231,3 +231,25 @@ fn with_others(at: u64, now: u64) -> u64 {
 
 /// In ticks: 4 ms, less than half of what is left for the last exchange of a window.
 const COARSEST: u64 = 16;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_far_ahead_is_asked_with_others_never_early_and_never_late_by_more_than_a_sixteenth_or_4_ms() {
+        for ahead in (0..2_000).chain([100_000]) {
+            for now in [0, 7, 4_000_000_001] {
+                let late = with_others(now + ahead, now) - (now + ahead);
+                assert!(late <= (ahead / 16).min(COARSEST), "{late} ticks after {ahead}");
+            }
+        }
+        let asked: std::collections::BTreeSet<_> = (400..800).map(|ahead| with_others(ahead, 0)).collect();
+        assert_eq!(asked.len(), 26, "of 400 ticks");
+    }
+
+    #[test]
+    fn what_is_never_due_stays_so() {
+        assert_eq!(with_others(NEVER, 3), NEVER);
+    }
+}
