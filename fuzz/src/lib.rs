@@ -22,6 +22,7 @@ pub mod limit;
 pub mod mutation;
 pub mod path;
 pub mod policy;
+pub mod proxy;
 pub mod reader;
 pub mod snapshot;
 pub mod store;
@@ -97,6 +98,11 @@ pub const TARGETS: &[Target] = &[
         name: "policy",
         run: policy::target,
         dictionary: policy::DICTIONARY,
+    },
+    Target {
+        name: "proxy",
+        run: proxy::target,
+        dictionary: proxy::DICTIONARY,
     },
     Target {
         name: "snapshot",

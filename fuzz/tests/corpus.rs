@@ -102,6 +102,11 @@ fn any_text_is_a_policy_or_has_faults_that_can_be_found_read_and_shown() -> io::
 }
 
 #[test]
+fn a_proxys_header_is_read_alike_however_it_is_cut() -> io::Result<()> {
+    check("proxy")
+}
+
+#[test]
 fn any_bytes_are_a_snapshot_that_reads_alike_once_written_again_or_are_refused() -> io::Result<()> {
     check("snapshot")
 }

@@ -47,6 +47,7 @@ mod gateway;
 mod headers;
 mod listen;
 mod problem;
+pub mod proxy;
 mod pulse;
 mod settings;
 mod shutdown;

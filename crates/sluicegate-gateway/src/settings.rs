@@ -21,7 +21,8 @@ pub struct Settings {
     published: Arc<Published>,
     limiter: Arc<Limiter>,
     threads: Option<usize>,
-    listen: Arc<[SocketAddr]>,
+    /// Where, and whether behind proxies.
+    listen: Arc<[(SocketAddr, bool)]>,
     connections: usize,
 }
 
@@ -46,7 +47,7 @@ impl Settings {
             published,
             limiter,
             threads: gateway.threads,
-            listen: addresses(gateway).collect(),
+            listen: listening(gateway).collect(),
             connections: gateway.caps.connections,
         }
     }
@@ -57,7 +58,7 @@ impl Settings {
             return vec![FieldFault::needs_restart(&["gateway"], "is gone")];
         };
         let mut found = Vec::new();
-        if !addresses(gateway).eq(self.listen.iter().copied()) {
+        if !listening(gateway).eq(self.listen.iter().copied()) {
             found.push(FieldFault::needs_restart(&["gateway", "listen"], "has changed"));
         }
         if gateway.threads != self.threads {
@@ -144,8 +145,11 @@ impl fmt::Debug for Settings {
     }
 }
 
-fn addresses(gateway: &checked::Gateway) -> impl Iterator<Item = SocketAddr> {
-    gateway.listen.iter().map(|listen| listen.address)
+fn listening(gateway: &checked::Gateway) -> impl Iterator<Item = (SocketAddr, bool)> {
+    gateway
+        .listen
+        .iter()
+        .map(|listen| (listen.address, listen.proxy_protocol))
 }
 
 /// What the gateway takes from one policy.

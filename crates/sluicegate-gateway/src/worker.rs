@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate::Limiter;
-use sluicegate::address::plain;
+use sluicegate::address::{is_trusted, plain};
 use sluicegate::policy::checked::Gateway;
 use sluicegate_tower::{FixedCaller, Limit};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::connection::{Place, Reception, SharedWatch, Traffic, Watch};
+use crate::connection::{Place, Reception, SharedWatch, Tally, Traffic, Watch, read_preface};
 use crate::forward::{Caller, Switchboards, forward};
 use crate::headers::Scheme;
 use crate::listen::Sockets;
@@ -185,7 +185,7 @@ impl Worker {
 
     async fn serve(&self, reception: &Reception, arrival: Arrival, attendance: Attendance<Watch>) {
         let Arrival {
-            stream,
+            mut stream,
             address,
             listener,
             place,
@@ -195,7 +195,10 @@ impl Worker {
             // Whoever is gone already needs no service.
             return;
         }
-        let tally = place.take();
+        let mut tally = place.take();
+        let address = self.client_of(&mut stream, plain(address), listener, &attendance, &mut tally);
+        // Who came past a proxy that it had to come through is nobody's client.
+        let Some(address) = address.await else { return };
         let (shaken, scheme) = match reception.terms(listener) {
             None => (
                 Shaken {
@@ -212,7 +215,6 @@ impl Worker {
                 (shaken, Scheme::Https)
             }
         };
-        let address = plain(address);
         let Shaken { stream, caller: known } = shaken;
         let caller = Rc::new(Caller::new(address, scheme));
         let service = |watch: SharedWatch| {
@@ -227,6 +229,35 @@ impl Worker {
             Limit::for_caller(self.limiter.clone(), from, inner)
         };
         reception.serve(stream, tally, attendance, service).await;
+    }
+
+    /// Whose connection it is: the peer's or, where proxies stand before the listener, whom the peer names. `None` where that cannot be
+    /// told. The length of what was read goes to the `tally`.
+    async fn client_of(
+        &self,
+        stream: &mut TcpStream,
+        peer: IpAddr,
+        listener: usize,
+        watch: &Watch,
+        tally: &mut Tally,
+    ) -> Option<IpAddr> {
+        let setup = self.shared.published.newest();
+        if !setup
+            .gateway
+            .listen
+            .get(listener)
+            .is_some_and(|listen| listen.proxy_protocol)
+        {
+            return Some(peer);
+        }
+        // Anybody else could name any client, and one who names none would be the proxy to every limit.
+        if !is_trusted(&setup.identity, peer) {
+            return None;
+        }
+        // Boxed, as a handshake is.
+        let preface = Box::pin(read_preface(stream, watch)).await?;
+        tally.read(preface.length);
+        Some(preface.client.map_or(peer, plain))
     }
 
     /// One beat's side work: upstream connections that are no longer worth keeping.

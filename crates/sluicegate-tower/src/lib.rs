@@ -27,6 +27,10 @@
 //! A layer in front that has verified who calls, by a session for instance, says so by a [`Caller`](sluicegate::Caller) in the request's
 //! extensions; what that leaves open is looked for in the headers, as the policy's `identity` says.
 //!
+//! The path is brought into one form before the limiter is asked, and the service gets that: `//items/%37` is decided as, and handed on
+//! as, `/items/7` (see [`sluicegate::path`]). So the layer belongs around a router, not into it: one that has chosen a handler by
+//! another spelling does not choose again. A path that has no one form is answered with 400.
+//!
 //! What the inner service gets is a choice too: [`InExtensions`] leaves the request as it is and puts the [`Admission`]
 //! into its extensions, where handlers may look for it; [`Together`] hands over request and proof as one [`Admit`], for
 //! a service that must not be callable without.

@@ -233,6 +233,8 @@ fn cases() -> Vec<Case> {
         case("a directory without a name", "version: 1\nstate: { directory: \"\" }\n",
             (2, 21, "state.directory"), ("is no path", "./state")),
         // Identity.
+        case("headers of proxies of whom none is trusted", "version: 1\ngateway:\n  listen: { address: 0.0.0.0:1, proxy_protocol: true }\n  upstreams: { a: { servers: a:1 } }\n",
+            (3, 49, "gateway.listen.proxy_protocol"), ("none is trusted", "trusted_proxies")),
         case("a route that no request has", "version: 1\nroutes: [{ name: a, path: /a/./b }]\n",
             (2, 27, "routes[0].path"), ("no request has", "leave out")),
         case("a route with a slash at the end", "version: 1\nroutes: [{ name: a, path: /a/ }]\n",

@@ -1,6 +1,7 @@
 //! One client connection, from accept to close.
 
 mod gate;
+mod preface;
 mod receipt;
 mod traffic;
 mod watch;
@@ -21,6 +22,7 @@ use sluicegate_tower::LimitBody;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::gate::Gate;
+pub(crate) use self::preface::read_preface;
 pub(crate) use self::receipt::Receipt;
 pub use self::traffic::Traffic;
 pub(crate) use self::traffic::{Place, Tally};

@@ -89,6 +89,8 @@ shape! {
         required address: SocketAddr,
         /// TLS on this address, and nothing but TLS; plain HTTP unless said.
         optional tls: TlsFields,
+        /// Whether every connection begins with a header of the PROXY protocol, version 1 or 2, and comes from one of `trusted_proxies`.
+        optional proxy_protocol: Truth = "false",
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 use sluicegate::policy::Policy;
 use sluicegate::policy::checked::{
-    Admin, Algorithm, Align, Caps, ClientAuth, CostSource, CostSpec, Count, Deadlines, Division, Enforce, FailedWhen,
-    Failures, ForwardedHeader, Gateway, Identity, KeyPart, OnMissingKey, OnStoreLoss, OnSuccess, Overflow, Pointer,
-    Rule, RuleLimit, SecretSource, SettleSource, Sharing, Split, State, Step, StoreAddress, TlsVersion,
+    Admin, Algorithm, Align, Caps, ClientAuth, CostSource, CostSpec, Count, Deadlines, Division, EncodedSlash, Enforce,
+    FailedWhen, Failures, ForwardedHeader, Gateway, Identity, KeyPart, MethodOverride, OnMissingKey, OnStoreLoss,
+    OnSuccess, Overflow, Paths, Pointer, Rule, RuleLimit, SecretSource, SettleSource, Sharing, Split, State, Step,
+    StoreAddress, TlsVersion,
 };
 
 use crate::{POLICY_DOC, examples, policy};
@@ -42,6 +43,11 @@ fn every_field_of_the_documented_policy_means_what_it_says() {
     assert_eq!((policy.identity.v4_prefix, policy.identity.v6_prefix), (32, 64));
 
     assert_eq!(policy.identity.body_bytes, 128 << 10);
+    let paths = Paths {
+        encoded_slash: EncodedSlash::Keep,
+        ..Paths::default()
+    };
+    assert_eq!(policy.paths, paths);
 
     let [login, chat, item, search, rest] = policy.routes.as_slice() else {
         unreachable!("five routes")
@@ -128,10 +134,11 @@ fn the_documented_gateway_means_what_it_says(gateway: &Gateway) {
         gateway
             .listen
             .iter()
-            .map(|listen| listen.address.to_string())
+            .map(|listen| (listen.address.to_string(), listen.proxy_protocol))
             .collect::<Vec<_>>(),
-        ["0.0.0.0:8080"]
+        [("0.0.0.0:8080".to_owned(), false), ("10.0.0.1:8081".to_owned(), true)]
     );
+    assert_eq!(gateway.method_override, MethodOverride::Honour);
     assert_eq!(gateway.threads, Some(2));
     let upstreams = gateway.upstreams.iter().map(|upstream| {
         let servers = upstream

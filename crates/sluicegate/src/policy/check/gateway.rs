@@ -22,8 +22,11 @@ pub(super) fn names(raw: Option<&Located<GatewayFields>>) -> Option<Vec<String>>
 }
 
 /// `None` once a fault is noted.
-pub(super) fn check(raw: GatewayFields, admin: &Admin, findings: &mut Findings<'_>) -> Option<Gateway> {
-    let listen = raw.listen.value().map(|list| check_listen(list.0, admin, findings));
+pub(super) fn check(raw: GatewayFields, admin: &Admin, trust: Trust, findings: &mut Findings<'_>) -> Option<Gateway> {
+    let listen = raw
+        .listen
+        .value()
+        .map(|list| check_listen(list.0, admin, trust, findings));
     let listening: Vec<SocketAddr> = listen.iter().flatten().map(|listen| listen.address).collect();
     let upstreams = raw.upstreams.value().map(|named| {
         let check = |(name, fields): (String, Field<UpstreamFields>)| {
@@ -48,7 +51,19 @@ pub(super) fn check(raw: GatewayFields, admin: &Admin, findings: &mut Findings<'
     })
 }
 
-fn check_listen(list: Vec<Located<ListenFields>>, admin: &Admin, findings: &mut Findings<'_>) -> Vec<Listen> {
+/// Whether the policy trusts any proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    Somebody,
+    Nobody,
+}
+
+fn check_listen(
+    list: Vec<Located<ListenFields>>,
+    admin: &Admin,
+    trust: Trust,
+    findings: &mut Findings<'_>,
+) -> Vec<Listen> {
     let mut taken: HashSet<SocketAddr> = HashSet::new();
     let mut listen = Vec::new();
     for Located { value, spot } in list {
@@ -66,7 +81,22 @@ fn check_listen(list: Vec<Located<ListenFields>>, admin: &Admin, findings: &mut 
         }
         // A fault in it keeps the file from being a policy, whatever stands here.
         let tls = value.tls.value().and_then(|tls| check_tls(tls, findings));
-        listen.push(Listen { address, tls });
+        let proxy_protocol = value.proxy_protocol.given();
+        if let Some(field) = &proxy_protocol
+            && field.value.0
+            && trust == Trust::Nobody
+        {
+            findings.fault(
+                field.spot,
+                "lets nobody in: the header is read from trusted proxies alone, and none is trusted",
+                "name the proxies' networks in `identity.trusted_proxies`",
+            );
+        }
+        listen.push(Listen {
+            address,
+            tls,
+            proxy_protocol: proxy_protocol.is_some_and(|field| field.value.0),
+        });
     }
     listen
 }

@@ -23,8 +23,9 @@ use std::num::NonZeroU32;
 
 use super::checked::{Admin, Identity, Paths, Policy, State};
 use super::findings::Findings;
-use super::raw::{AdminFields, PathsFields, PolicyFields};
+use super::raw::{AdminFields, IdentityFields, PathsFields, PolicyFields};
 use super::shape::Field;
+use gateway::Trust;
 use sharing::Store;
 
 /// Checks a whole file, of which at least `nodes` share the limits; `None` once a fault is noted.
@@ -48,7 +49,7 @@ pub(super) fn policy(raw: PolicyFields, nodes: NonZeroU32, findings: &mut Findin
         .map_or_else(Admin::default, |raw| check_admin(raw, findings));
     let gateway = gateway
         .given()
-        .and_then(|raw| gateway::check(raw.value, &admin, findings));
+        .and_then(|raw| gateway::check(raw.value, &admin, trust(&identity), findings));
     let split_spot = state
         .as_ref()
         .and_then(|raw| raw.value.split.as_ref())
@@ -87,6 +88,20 @@ pub(super) fn policy(raw: PolicyFields, nodes: NonZeroU32, findings: &mut Findin
         allow,
         rules: rules.checked(),
     })
+}
+
+/// Whether proxies are trusted; a list that cannot be read may name some.
+fn trust(identity: &Field<IdentityFields>) -> Trust {
+    let is_empty = match identity {
+        Field::Absent => true,
+        Field::Faulty => false,
+        Field::Given(raw) => match &raw.value.trusted_proxies {
+            Field::Absent => true,
+            Field::Faulty => false,
+            Field::Given(list) => list.value.0.is_empty(),
+        },
+    };
+    if is_empty { Trust::Nobody } else { Trust::Somebody }
 }
 
 fn check_admin(raw: AdminFields, findings: &mut Findings<'_>) -> Admin {

@@ -50,6 +50,9 @@ pub struct Listen {
     pub address: SocketAddr,
     /// `None` means plain HTTP.
     pub tls: Option<ListenTls>,
+    /// Whether every connection begins with a header of the PROXY protocol, before TLS if there is any, and comes from a trusted proxy;
+    /// false unless said.
+    pub proxy_protocol: bool,
 }
 
 /// TLS on a listening address.
