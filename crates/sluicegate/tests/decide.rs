@@ -431,6 +431,25 @@ fn addresses_of_one_v6_network_are_one_client() {
     }));
 }
 
+/// T10
+#[test]
+fn a_thousand_networks_of_a_site_share_what_a_wider_rule_gives_them() {
+    let world = World::new(
+        "version: 1\nrules:\n  - {name: each, key: ip, limit: 5/h}\n  - {name: site, key: ip/48, limit: 20/h}\n",
+    );
+    let passes = |peer: &str| {
+        world.passes(&Ask {
+            peer: Some(peer),
+            ..ASK
+        })
+    };
+    let admitted = (0..1000).filter(|n| passes(&format!("2001:db8:1:{n:x}::1"))).count();
+    assert_eq!(admitted, 20);
+    assert!(passes("2001:db8:2::1"), "another site is not touched");
+    let admitted = (0..10).filter(|_| passes("192.0.2.1")).count();
+    assert_eq!(admitted, 5, "an IPv4 address is its own network");
+}
+
 #[test]
 fn counts_are_kept_by_route_rule_and_outcome() {
     let world = World::new(

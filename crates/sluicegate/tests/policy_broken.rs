@@ -235,6 +235,8 @@ fn cases() -> Vec<Case> {
         // Identity.
         case("headers of proxies of whom none is trusted", "version: 1\ngateway:\n  listen: { address: 0.0.0.0:1, proxy_protocol: true }\n  upstreams: { a: { servers: a:1 } }\n",
             (3, 49, "gateway.listen.proxy_protocol"), ("none is trusted", "trusted_proxies")),
+        case("a key by more bits than there are", "version: 1\nrules: [{ name: a, key: ip/129, limit: 1/s }]\n",
+            (2, 25, "rules[0].key"), ("no prefix", "ip/16 to ip/128")),
         case("a route that no request has", "version: 1\nroutes: [{ name: a, path: /a/./b }]\n",
             (2, 27, "routes[0].path"), ("no request has", "leave out")),
         case("a route with a slash at the end", "version: 1\nroutes: [{ name: a, path: /a/ }]\n",
@@ -308,7 +310,7 @@ fn cases() -> Vec<Case> {
         case("two rules of one name", "version: 1\nrules:\n  - { name: a, key: ip, limit: 1/s }\n  - { name: a, key: ip, limit: 2/s }\n",
             (4, 13, "rules[1].name"), ("also the name of rules[0]", "a name of its own")),
         case("a rule without a key", "version: 1\nrules:\n  - name: a\n    limit: 1/s\n",
-            (3, 5, "rules[0]"), ("`key` is missing", "ip, route, sensitivity, method")),
+            (3, 5, "rules[0]"), ("`key` is missing", "ip/BITS, route, sensitivity, method")),
         case("a name with a line feed", rule("name: \"a\\nb\""),
             (3, 11, "rules[0].name"), ("the character '\\n'", "header fields")),
         case("a name without end", rule(&format!("name: {}", "n".repeat(65))),

@@ -137,6 +137,12 @@ impl AddressKey {
 ///
 /// A loopback or link-local IPv6 address stays whole: all of a link's neighbours have the same first 64 bits.
 pub fn cut(address: IpAddr, identity: &Identity) -> AddressKey {
+    network(address, identity.v6_prefix, identity)
+}
+
+/// Cuts an IPv6 address to its first `v6_prefix` bits, and an IPv4 one as [`cut`] does: nothing wider than the policy's prefix has a
+/// meaning of its own there, since IPv4 is not handed out by the network.
+pub fn network(address: IpAddr, v6_prefix: u8, identity: &Identity) -> AddressKey {
     match plain(address) {
         IpAddr::V4(v4) => {
             let [a, b, c, d] = (v4.to_bits() & mask_v4(identity.v4_prefix)).to_be_bytes();
@@ -145,11 +151,7 @@ pub fn cut(address: IpAddr, identity: &Identity) -> AddressKey {
             AddressKey { bytes, length: 4 }
         }
         IpAddr::V6(v6) => {
-            let mask = if stays_whole(v6) {
-                u128::MAX
-            } else {
-                mask_v6(identity.v6_prefix)
-            };
+            let mask = if stays_whole(v6) { u128::MAX } else { mask_v6(v6_prefix) };
             AddressKey {
                 bytes: (v6.to_bits() & mask).to_be_bytes(),
                 length: 16,

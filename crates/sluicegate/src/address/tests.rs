@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
-use super::{ELEMENTS_MAX, FIELD_BYTES_MAX, cut, find, plain};
+use super::{ELEMENTS_MAX, FIELD_BYTES_MAX, cut, find, network, plain};
 use crate::policy::checked::{ForwardedHeader, Identity};
 
 fn identity(forwarded_header: ForwardedHeader) -> Identity {
@@ -258,6 +258,23 @@ fn ports_are_dropped_and_other_spellings_of_addresses_are_none() {
         "１.2.3.4",
     ] {
         check_xff("10.0.0.1", element, "10.0.0.1");
+    }
+}
+
+// T10
+#[test]
+fn a_network_is_cut_where_the_key_says() {
+    let identity = identity(ForwardedHeader::XForwardedFor);
+    let of = |address: &str, bits| network(ip(address), bits, &identity);
+    assert_eq!(of("2001:db8:1:2::3", 48), of("2001:db8:1:ffff::", 48));
+    assert_ne!(of("2001:db8:1:2::3", 48), of("2001:db8:2:2::3", 48));
+    assert_eq!(of("2001:db8:1:2::3", 56), of("2001:db8:1:ff::", 56));
+    assert_ne!(of("2001:db8:1:2::3", 128), of("2001:db8:1:2::4", 128));
+    // An IPv4 address is a client of its own under each of them, in any clothes.
+    for bits in [16, 48, 128] {
+        for address in ["192.0.2.1", "::ffff:192.0.2.1", "64:ff9b::c000:201", "fe80::1", "::1"] {
+            assert_eq!(of(address, bits), cut(ip(address), &identity), "{address}");
+        }
     }
 }
 

@@ -74,6 +74,12 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// The client's address, with IPv6 cut to so many bits; `None` where there is none.
+    pub(super) fn network(&self, v6_prefix: u8) -> Option<AddressKey> {
+        let address = self.whole_address()?;
+        Some(address::network(address, v6_prefix, &self.resolver.identity))
+    }
+
     /// The client's address, cut to its prefix; `None` where there is none.
     #[inline]
     pub(super) fn address(&self) -> Option<AddressKey> {

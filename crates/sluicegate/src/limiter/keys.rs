@@ -111,6 +111,9 @@ fn add<'k>(key: KeyBuilder<'k>, part: &KeyPart, attributes: &Attributes<'_>) -> 
         KeyPart::Ip => attributes
             .address()
             .map(|address| key.part(PartKind::Ip, address.as_bytes())),
+        KeyPart::IpNetwork(bits) => attributes
+            .network(*bits)
+            .map(|network| key.part(PartKind::Ip, network.as_bytes())),
         KeyPart::Route => some(PartKind::Route, &attributes.route.name),
         KeyPart::Sensitivity => some(PartKind::Sensitivity, attributes.route.sensitivity.as_str()),
         KeyPart::Method => Some(key.part(PartKind::Method, method(attributes.method).as_bytes())),

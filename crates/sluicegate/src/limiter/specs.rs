@@ -197,6 +197,10 @@ fn identity(name: &str, rule: &Rule) -> BucketIdentity {
             KeyPart::Ja4 => part("ja4"),
             KeyPart::Fingerprint => part("fingerprint"),
             KeyPart::Ip => part("ip"),
+            KeyPart::IpNetwork(bits) => {
+                part("ip/");
+                part(&bits.to_string());
+            }
             KeyPart::Route => part("route"),
             KeyPart::Method => part("method"),
             KeyPart::Host => part("host"),

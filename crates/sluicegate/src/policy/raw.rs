@@ -408,7 +408,7 @@ shape! {
     RuleFields {
         /// What clients, metrics and logs call it.
         required name: Name,
-        /// What is counted apart: `client` (the verified key, else the user, else the address), `tenant`, `user`, `tier`, `claim.NAME`, `ip`, `route`, `method`, `host`, `header.NAME`, `body./MEMBER`, or a list that makes one key together; `[]` counts all requests in one; `program` is for a program that asks by the library.
+        /// What is counted apart: `client` (the verified key, else the user, else the address), `tenant`, `user`, `tier`, `claim.NAME`, `ip`, `ip/BITS`, `route`, `method`, `host`, `header.NAME`, `body./MEMBER`, or a list that makes one key together; `[]` counts all requests in one; `program` is for a program that asks by the library.
         required key: OneOrMany<KeyItem, 0, KEY_PARTS_MAX>,
         /// How much may pass, as in `100/min`, `10 per 15min`, `5/s burst 10`; a bare count for concurrency.
         required limit: LimitText,

@@ -227,6 +227,8 @@ pub enum KeyPart {
     Fingerprint,
     /// The client's address, cut to its prefix.
     Ip,
+    /// As `Ip`, but an IPv6 address is cut to so many bits, 16 to 128.
+    IpNetwork(u8),
     /// The name of the request's route.
     Route,
     /// The request's method. Whoever counts by it folds the methods that no registry knows into one, since a client
@@ -292,6 +294,7 @@ impl fmt::Display for KeyPart {
             Self::Ja4 => "ja4",
             Self::Fingerprint => "fingerprint",
             Self::Ip => "ip",
+            Self::IpNetwork(bits) => return write!(f, "ip/{bits}"),
             Self::Route => "route",
             Self::Method => "method",
             Self::Host => "host",

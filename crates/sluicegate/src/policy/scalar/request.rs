@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use super::super::checked::{ClaimName, KeyPart};
 use super::super::nearest::nearest;
 use super::source::{header, header_grammar, member, member_grammar};
-use super::{Scalar, Wrong, wrong};
+use super::{Scalar, Wrong, is_plain_digits, wrong};
 
 impl Scalar for KeyPart {
-    const EXPECTED: &'static str = "client, tenant, user, tier, claim.NAME, cert.subject, cert.san, cert.spiffe, ja4, fingerprint, ip, route, \
+    const EXPECTED: &'static str = "client, tenant, user, tier, claim.NAME, cert.subject, cert.san, cert.spiffe, ja4, fingerprint, ip, ip/BITS, route, \
          sensitivity, method, host, path, path.NAME, header.NAME, cookie.NAME, query.NAME, body./MEMBER or program";
 
     fn parse(text: &str) -> Result<Self, Wrong> {
@@ -22,6 +22,16 @@ impl Scalar for KeyPart {
                 trim: false,
                 lowercase: false,
             });
+        }
+        if let Some(bits) = text.strip_prefix("ip/") {
+            let bits = if is_plain_digits(bits) { bits.parse().ok() } else { None };
+            return match bits {
+                Some(bits @ IP_BITS_MIN..=128) => Ok(Self::IpNetwork(bits)),
+                _ => wrong(
+                    "is no prefix of an IPv6 address",
+                    format!("write ip/{IP_BITS_MIN} to ip/128, as in ip/48"),
+                ),
+            };
         }
         if let Some(name) = text.strip_prefix("claim.") {
             return match ClaimName::new(name) {
@@ -72,7 +82,8 @@ impl Scalar for KeyPart {
     fn grammar() -> Value {
         let claim = json!({ "type": "string", "pattern": "^claim\\.[!-~]{1,64}$" });
         let plain = json!({ "enum": KEYS });
-        json!({ "anyOf": [plain, claim, named_grammar(), header_grammar("header"), member_grammar("body")] })
+        let network = json!({ "type": "string", "pattern": "^ip/[1-9][0-9]{1,2}$" });
+        json!({ "anyOf": [plain, network, claim, named_grammar(), header_grammar("header"), member_grammar("body")] })
     }
 }
 
@@ -95,7 +106,10 @@ fn named_grammar() -> Value {
 /// Longest name of a cookie or a parameter; real ones have a few dozen bytes.
 const NAME_MAX: usize = 128;
 
-const KEY_REMEDY: &str = "use client, tenant, user, tier, claim.NAME, cert.subject, cert.san, cert.spiffe, ja4, fingerprint, ip, route, \
+/// Bits of the widest network that is counted as one: registries hand a /16 to nobody.
+const IP_BITS_MIN: u8 = 16;
+
+const KEY_REMEDY: &str = "use client, tenant, user, tier, claim.NAME, cert.subject, cert.san, cert.spiffe, ja4, fingerprint, ip, ip/BITS, route, \
      sensitivity, method, host, path, path.NAME, header.NAME, cookie.NAME, query.NAME, body./MEMBER or program";
 
 const KEYS: [&str; 16] = [

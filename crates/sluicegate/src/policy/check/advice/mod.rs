@@ -124,7 +124,8 @@ impl Covers {
             if counts_all {
                 covers.by_count.add(rule);
                 // Who has not been verified is counted by the address under `client`, too.
-                let knows_everybody = rule.key.contains(&KeyPart::Ip) || rule.key.contains(&KeyPart::Client);
+                let knows = |part: &KeyPart| matches!(part, KeyPart::Ip | KeyPart::IpNetwork(_) | KeyPart::Client);
+                let knows_everybody = rule.key.iter().any(knows);
                 if knows_everybody && !rule.key.iter().any(is_typed) {
                     covers.by_address.add(rule);
                 }
@@ -147,6 +148,7 @@ fn is_typed(part: &KeyPart) -> bool {
         | KeyPart::Ja4
         | KeyPart::Fingerprint => true,
         KeyPart::Ip
+        | KeyPart::IpNetwork(_)
         | KeyPart::Route
         | KeyPart::Sensitivity
         | KeyPart::Method
@@ -262,7 +264,10 @@ fn about_victims(entry: &Entry, rule: &Rule, findings: &mut Findings<'_>) {
             format!("whoever uses this limit up keeps everybody out{for_long}"),
             "give the rule a key, or say in `rationale` why this is meant",
         );
-    } else if !rule.key.contains(&KeyPart::Ip)
+    } else if !rule
+        .key
+        .iter()
+        .any(|part| matches!(part, KeyPart::Ip | KeyPart::IpNetwork(_)))
         && let Some(typed) = rule.key.iter().find(|part| is_typed(part))
     {
         let what = if counts_failures { "failed attempts" } else { "requests" };
