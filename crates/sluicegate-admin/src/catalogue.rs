@@ -51,6 +51,7 @@ pub const FAMILIES: &[&Family] = &[
     &GATEWAY_CONNECTIONS,
     &GATEWAY_CONNECTIONS_MAX,
     &GATEWAY_CONNECTIONS_ACCEPTED,
+    &GATEWAY_HEADS_REFUSED,
     &GATEWAY_BYTES_READ,
     &GATEWAY_BYTES_WRITTEN,
     &GATEWAY_TLS_HANDSHAKES,
@@ -195,6 +196,13 @@ pub const GATEWAY_CONNECTIONS_MAX: Family = gauge(
 /// Client connections accepted.
 pub const GATEWAY_CONNECTIONS_ACCEPTED: Family =
     counter("gateway_connections_accepted", &[], "Client connections accepted");
+
+/// Heads with more than one meaning.
+pub const GATEWAY_HEADS_REFUSED: Family = counter(
+    "gateway_heads_refused",
+    &[],
+    "Client connections closed for a request's head that has more than one meaning or is above its caps",
+);
 
 /// Bytes from clients.
 pub const GATEWAY_BYTES_READ: Family = counter(

@@ -34,6 +34,7 @@ impl Source for TrafficSource {
             &[],
             traffic.connections_accepted(),
         );
+        readings.whole(&catalogue::GATEWAY_HEADS_REFUSED, &[], traffic.heads_refused());
         readings.whole(&catalogue::GATEWAY_BYTES_READ, &[], traffic.bytes_read());
         readings.whole(&catalogue::GATEWAY_BYTES_WRITTEN, &[], traffic.bytes_written());
         let handshakes = &catalogue::GATEWAY_TLS_HANDSHAKES;

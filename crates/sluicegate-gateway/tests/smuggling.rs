@@ -91,6 +91,11 @@ fn what_has_two_meanings_is_charged_to_nobody() {
             send(&gateway, payload.as_bytes());
         }
     }
+    assert!(
+        gateway.traffic.heads_refused() >= 30,
+        "{}",
+        gateway.traffic.heads_refused()
+    );
     for _ in 0..5 {
         assert_eq!(gateway.get("/").status(), Some(200));
     }

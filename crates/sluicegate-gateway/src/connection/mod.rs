@@ -193,7 +193,7 @@ impl Reception {
             wire.say(HEAD_LATE);
         }
         if let End::Refused(doubt) = end {
-            wire.say(&Problem::Framing(doubt).in_full());
+            wire.refuse_head(&Problem::Framing(doubt).in_full());
         }
         if end != End::Over && !wire.has_ended() {
             // Boxed, so that its buffer weighs on the few that linger and not on every connection.

@@ -13,6 +13,7 @@ pub struct Traffic {
     accepted: AtomicU64,
     handshakes: AtomicU64,
     handshakes_failed: AtomicU64,
+    heads_refused: AtomicU64,
     read: AtomicU64,
     written: AtomicU64,
 }
@@ -27,6 +28,7 @@ impl Traffic {
             accepted: AtomicU64::new(0),
             handshakes: AtomicU64::new(0),
             handshakes_failed: AtomicU64::new(0),
+            heads_refused: AtomicU64::new(0),
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
         }
@@ -65,6 +67,11 @@ impl Traffic {
             &self.handshakes_failed
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections closed for a head that has more than one meaning, or more bytes or fields than its caps, since the start.
+    pub fn heads_refused(&self) -> u64 {
+        self.heads_refused.load(Ordering::Relaxed)
     }
 
     /// Bytes read from clients, without what TLS adds, over connections that have ended.
@@ -115,6 +122,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// The connection ends for a head that is refused.
+    pub(crate) fn refuse_head(&self) {
+        self.place.traffic.heads_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
     #[inline]
     pub(crate) fn read(&mut self, count: usize) {
         self.read += count as u64;

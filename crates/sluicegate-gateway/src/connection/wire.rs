@@ -42,6 +42,12 @@ impl Wire {
         self.stream.part();
     }
 
+    /// Says why a head is refused, and counts it.
+    pub(crate) fn refuse_head(&mut self, answer: &[u8]) {
+        self.tally.refuse_head();
+        self.say(answer);
+    }
+
     /// Whether the client closed its side.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
