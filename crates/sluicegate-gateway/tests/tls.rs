@@ -78,6 +78,29 @@ fn a_request_over_tls_is_answered_and_the_server_reads_of_it() {
     );
 }
 
+/// C8
+#[test]
+fn what_a_proxy_says_stands_before_the_handshake() {
+    let world = World::new();
+    let listen = format!(
+        "{{ address: \"127.0.0.1:0\", proxy_protocol: true, tls: {{ {} }} }}",
+        world.folder.pair("server")
+    );
+    let trusted = "identity: { trusted_proxies: [127.0.0.0/8] }\n";
+    let gateway = gateway_by(&policy_on(&listen, &upstreams(&[&world.upstream]), trusted));
+    let header = b"PROXY TCP4 203.0.113.9 192.0.2.2 4711 443\r\n";
+    let client = world.manner().connect_behind(header, gateway.address);
+    let answer = client.expect("a connection").get("/").expect("an answer");
+    assert_eq!(answer.status(), Some(200));
+    let seen = world.upstream.last().expect("it came");
+    assert_eq!(seen.header("x-forwarded-for"), Some("203.0.113.9"));
+    assert_eq!(seen.header("x-forwarded-proto"), Some("https"));
+    assert!(
+        world.manner().connect(gateway.address).is_err(),
+        "no header, no handshake"
+    );
+}
+
 #[test]
 fn plain_http_on_a_tls_listener_is_closed_and_reaches_nobody() {
     let world = World::new();

@@ -190,9 +190,19 @@ impl Manner {
     ///
     /// Why it could not.
     pub fn connect(&self, address: SocketAddr) -> io::Result<TlsClient> {
+        self.connect_behind(b"", address)
+    }
+
+    /// As [`Manner::connect`], behind what a proxy says first.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not.
+    pub fn connect_behind(&self, header: &[u8], address: SocketAddr) -> io::Result<TlsClient> {
         let name = ServerName::try_from(self.name).expect("a name");
         let session = ClientConnection::new(Arc::new(self.config.clone()), name).map_err(io::Error::other)?;
-        let socket = TcpStream::connect(address)?;
+        let mut socket = TcpStream::connect(address)?;
+        socket.write_all(header)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut stream = StreamOwned::new(session, socket);
