@@ -583,3 +583,167 @@ fn a_refused_guess_is_charged_on_all_nodes_whichever_rule_refuses() {
     // Three guesses were made, and no node allows a fourth.
     assert!(!decide(second, "/body").passes());
 }
+
+/// The response to an admitted request, with these headers.
+fn respond(decision: Decision, status: u16, headers: &[(&'static str, &str)]) {
+    let Decision::Allow { mut admitted, .. } = decision else {
+        unreachable!("it was not admitted");
+    };
+    let mut response = http::Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(*name, *value);
+    }
+    let (head, ()) = response.body(()).expect("a response").into_parts();
+    admitted.answered(&head);
+    admitted.finish();
+}
+
+#[test]
+fn responses_put_right_on_all_nodes_what_their_requests_took() {
+    let fleet = fleet(
+        2,
+        "  - {name: tokens, key: ip, limit: 100/d, cost: {reserve: 60, settle: response.header.x-used}, on_store_loss: closed}\n",
+    );
+    let [(first, _), (second, _)] = &fleet[..] else {
+        unreachable!("there are two");
+    };
+    let mut passed = None;
+    until(|| {
+        passed = Some(decide(first, "/")).filter(Decision::passes);
+        passed.is_some()
+    });
+    assert!(!decide(second, "/").passes(), "forty are left");
+    respond(passed.expect("it passed"), 200, &[("x-used", "10")]);
+    let mut passed = None;
+    until(|| {
+        passed = Some(decide(second, "/")).filter(Decision::passes);
+        passed.is_some()
+    });
+    // More than all that there is.
+    respond(passed.expect("it passed"), 200, &[("x-used", "150")]);
+    until(|| !decide(first, "/").passes());
+}
+
+#[test]
+fn failed_requests_on_two_nodes_lock_a_client_out_of_both() {
+    let fleet = fleet(
+        2,
+        "  - {name: logins, key: ip, limit: 5 per 15min, count: failures, exceed: {lock: 1h}, on_store_loss: closed}\n",
+    );
+    for _ in 0..10 {
+        // Nine good ones in ten change nothing.
+        if let decision @ Decision::Allow { .. } = decide(&fleet[0].0, "/") {
+            respond(decision, 200, &[]);
+        }
+    }
+    for attempt in 0..5 {
+        let (limiter, _) = &fleet[attempt % 2];
+        let mut passed = None;
+        until(|| {
+            passed = Some(decide(limiter, "/")).filter(Decision::passes);
+            passed.is_some()
+        });
+        respond(passed.expect("it passed"), 401, &[]);
+    }
+    for (limiter, _) in &fleet {
+        // A lock lasts longer than five failures take to come back.
+        until(|| match decide(limiter, "/") {
+            Decision::Deny { report, .. } => report.states().iter().any(
+                |state| matches!(state.retry(), Some(sluicegate::Retry::After(wait)) if wait > Duration::from_mins(50)),
+            ),
+            _ => false,
+        });
+    }
+}
+
+#[test]
+fn a_program_reserves_and_settles_what_nodes_hold_together() {
+    let store = MemoryStore::ticking();
+    let nodes = [(); 2].map(|()| {
+        let tokens = sluicegate::Rule::named("tokens").limit("100/d").settles();
+        let limiter = Limiter::builder()
+            .rule(
+                tokens
+                    .sharing(Sharing::Leased)
+                    .on_store_loss(sluicegate::OnStoreLoss::Closed),
+            )
+            .shared()
+            .secret(Secret::from_bytes([3; 32]))
+            .build()
+            .expect("a limiter");
+        let sharer = share(&limiter, &store).expect("a thread");
+        (limiter, sharer)
+    });
+    for (limiter, _) in &nodes {
+        until(|| {
+            limiter
+                .sharing()
+                .is_some_and(|sharing| sharing.lanes_up == 1 && sharing.nodes >= 2.0)
+        });
+    }
+    let [(first, _), (second, _)] = &nodes;
+    let reserve = |limiter: &Limiter, cost| {
+        let taken = wait(limiter.reserve("tokens", "acme").cost(cost).take_waiting());
+        taken.expect("the rule settles").granted()
+    };
+    let mut held = None;
+    until(|| {
+        held = reserve(first, 90);
+        held.is_some()
+    });
+    let held = held.expect("it was taken");
+    assert!(reserve(second, 20).is_none());
+    let _ = held.settle(10);
+    until(|| reserve(second, 90).is_some_and(|held| held.release() == sluicegate::Settled::Now));
+    // By name, once, and settled from elsewhere.
+    let named = |limiter: &Limiter| {
+        let reserve = limiter.reserve("tokens", "acme").cost(50).once("request 17");
+        wait(reserve.take_waiting()).expect("the rule settles").granted()
+    };
+    let mut once = None;
+    until(|| {
+        once = named(first);
+        once.is_some()
+    });
+    let id = once.and_then(|held| held.id()).expect("it has a name");
+    assert!(named(first).is_some_and(|held| held.is_repeat()));
+    assert_eq!(first.settle(id, 0), sluicegate::Settled::Now);
+    assert_eq!(first.settle(id, 0), sluicegate::Settled::Before);
+    until(|| reserve(second, 90).is_some());
+}
+
+#[test]
+fn attempts_of_programs_on_two_nodes_count_together() {
+    let fleet = fleet(
+        2,
+        "  - {name: pins, key: program, limit: 3/h, count: failures, on_success: clear, on_store_loss: closed}\n",
+    );
+    let attempt = |limiter: &Limiter| {
+        wait(limiter.attempt_waiting("pins", "card"))
+            .expect("it counts failures")
+            .granted()
+    };
+    for node in [0, 1] {
+        let mut begun = None;
+        until(|| {
+            begun = attempt(&fleet[node].0);
+            begun.is_some()
+        });
+        begun.expect("it has begun").failed();
+    }
+    let mut third = None;
+    until(|| {
+        third = attempt(&fleet[0].0);
+        third.is_some()
+    });
+    assert!(attempt(&fleet[1].0).is_none(), "three are open or have failed");
+    third.expect("it has begun").succeeded();
+    for node in [0, 1, 0] {
+        let mut begun = None;
+        until(|| {
+            begun = attempt(&fleet[node].0);
+            begun.is_some()
+        });
+        begun.expect("it has begun").failed();
+    }
+}

@@ -409,7 +409,7 @@ impl Stripe {
     fn serve(&mut self, place: u32, sight: &Sight<'_>, applied: Applied, woken: &mut Woken) {
         let (mut left, turn_at) = match applied {
             Applied::Took { units, turn_at } => (units, turn_at),
-            Applied::LookAgain => (0.0, sight.now().time),
+            Applied::Held | Applied::LookAgain => (0.0, sight.now().time),
             Applied::Senseless => return self.lose(place, sight, woken),
         };
         while let Some((cost, owed)) = self.pop_asked(place) {
@@ -427,6 +427,10 @@ impl Stripe {
                 Owed::Nobody if left >= cost => {
                     left -= cost;
                     let _ = entry.side.join(sight, cost, turn_at);
+                }
+                Owed::Nobody if applied == Applied::Held => {
+                    let look = entry.side.look(sight, cost);
+                    let _ = entry.side.spend(sight, look, cost);
                 }
                 // Answered already: its time was over.
                 Owed::Nobody | Owed::Answered => {}
@@ -514,6 +518,7 @@ impl Entry {
                 retry_after: by.now().round_trip,
             },
             Look::Deny { retry_after } => Answered::Refused { retry_after },
+            _ if promise.is_held() => Answered::Granted(self.side.reserve(by, look, cost)),
             _ => Answered::Granted(self.side.spend(by, look, cost)),
         };
         self.keep(promise, sight, answer, cost)
@@ -530,7 +535,10 @@ impl Entry {
             }
         };
         promise.keep(Answered::Granted(What::Taken(place))).map_or_else(
-            |NobodyWaits| {
+            |NobodyWaits { is_penalty }| {
+                if is_penalty {
+                    return (cost, None);
+                }
                 if let Some(place) = &place {
                     self.side.leave_queue(place);
                 }
@@ -542,9 +550,10 @@ impl Entry {
 
     /// Keeps a promise; what nobody waits for any more is given back. Tells whom that wakes.
     fn keep(&mut self, promise: Promise, sight: &Sight<'_>, answer: Answered, cost: f64) -> Option<Waker> {
-        promise.keep(answer).unwrap_or_else(|NobodyWaits| {
+        promise.keep(answer).unwrap_or_else(|NobodyWaits { is_penalty }| {
             if let Answered::Granted(what) = answer {
-                self.side.give_back(sight, &what, cost, 0.0);
+                let actual = if is_penalty { cost } else { 0.0 };
+                self.side.settle(sight, &what, (cost, actual), sight.now().time);
             }
             None
         })

@@ -17,6 +17,7 @@ mod attendance;
 mod batch;
 mod bucket;
 mod entries;
+mod settle;
 mod side;
 mod status;
 mod surroundings;

@@ -41,6 +41,8 @@ pub(super) enum Applied {
     /// So many units were taken for them, and by the node's clock this is when the turn of the first is, where they leave one after
     /// another.
     Took { units: f64, turn_at: f64 },
+    /// What was taken for them is held like a lease, until their requests end: they are to be served from that.
+    Held,
     /// They are to be looked at again.
     LookAgain,
     /// No store says so. Nothing was done by it, and it counts as no answer at all.
@@ -154,10 +156,10 @@ impl Side {
         }
     }
 
-    /// Units held and not spent; permits held and not given out.
+    /// Units held, by the node or by requests until they end, and not spent; permits held and not given out.
     pub(super) fn held(&self, now: f64) -> f64 {
         match self {
-            Self::Units(lease) => lease.held(now),
+            Self::Units(lease) => lease.held(now) + lease.reserved(now),
             Self::Permits(lease) => (lease.granted(now) - lease.in_use()).max(0.0),
         }
     }
@@ -222,6 +224,36 @@ impl Side {
                 What::Permits
             }
             _ => What::Waits,
+        }
+    }
+
+    /// The same for a request that puts right at its end what it took now.
+    pub(super) fn reserve(&mut self, sight: &Sight<'_>, look: Look, cost: f64) -> What {
+        match (&mut *self, sight) {
+            (Self::Units(lease), Sight::Units(view)) => What::Spent(lease.reserve(view, look, cost)),
+            _ => self.spend(sight, look, cost),
+        }
+    }
+
+    /// A request that took `cost` at `charged_at` has ended, and has cost `actual`.
+    pub(super) fn settle(&mut self, sight: &Sight<'_>, what: &What, (cost, actual): (f64, f64), charged_at: f64) {
+        match (self, sight, what) {
+            (Self::Units(lease), Sight::Units(view), What::Spent(spent)) => lease.settle(view, spent, cost, actual),
+            (Self::Units(lease), Sight::Units(view), What::Taken(_)) => {
+                lease.settle_taken(view, (cost - actual).max(0.0), charged_at);
+                if actual > cost {
+                    lease.owe(view, actual - cost);
+                }
+            }
+            (Self::Permits(lease), _, What::Permits) => lease.release(cost),
+            _ => {}
+        }
+    }
+
+    /// What the key was charged is forgotten, here and soon everywhere.
+    pub(super) fn clear(&mut self, sight: &Sight<'_>) {
+        if let (Self::Units(lease), Sight::Units(view)) = (self, sight) {
+            lease.clear(view);
         }
     }
 
@@ -327,6 +359,9 @@ impl Side {
                     return Applied::Senseless;
                 }
                 lease.apply(view, ask, reply, sent_at, chance);
+                if ask.holds {
+                    return Applied::Held;
+                }
                 Applied::Took {
                     units: reply.taken,
                     turn_at: Lease::turn(view, terms, reply),

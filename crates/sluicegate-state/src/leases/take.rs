@@ -16,7 +16,7 @@ use super::status::count;
 use super::waiting::{Answered, Owed, Waiting};
 use super::{Leases, Spot, micros, timestamp, units};
 use crate::atomics::MutexGuard;
-use crate::table::{Key, WhenRefused};
+use crate::table::{Hold, Key, WhenRefused};
 
 /// One shared rule's charge for one request.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,8 @@ pub struct SharedCharge<'b> {
     pub cost: Cost,
     /// Whether a refusal counts.
     pub mode: Mode,
+    /// What becomes of it when the request passes. Permits are held in any case.
+    pub hold: Hold,
     /// What becomes of it when the request is refused.
     pub when_refused: WhenRefused,
 }
@@ -77,10 +79,11 @@ pub struct SharedHolding {
     rule: RuleId,
     bucket: Arc<SharedBucket>,
     pub(super) spot: Spot,
-    overflow: bool,
-    cost: f64,
+    pub(super) overflow: bool,
+    pub(super) cost: Cost,
+    hold: Hold,
     when_refused: WhenRefused,
-    charged_at: f64,
+    pub(super) charged_at: f64,
     pub(super) what: What,
 }
 
@@ -93,7 +96,12 @@ impl SharedHolding {
         self.rule
     }
 
-    /// Whether it is held until the request's end: a permit, which is then given back.
+    /// How much was charged.
+    pub const fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// Whether it is a permit, which is given back at the request's end.
     pub fn is_permit(&self) -> bool {
         self.what == What::Permits
     }
@@ -103,11 +111,16 @@ impl SharedHolding {
         self.what.place()?.waits_until().map(timestamp)
     }
 
+    /// Whether it is held until the request's end: a permit, or a reservation, to be settled.
+    pub fn is_held(&self) -> bool {
+        self.hold == Hold::UntilTheEnd || self.is_permit()
+    }
+
     /// It was granted after a wait.
     pub(super) fn grant(&mut self, what: What) {
         self.what = what;
         if self.is_permit() {
-            self.bucket.take_permits(whole(self.cost));
+            self.bucket.take_permits(self.cost.units());
         }
     }
 
@@ -148,9 +161,9 @@ pub struct SharedMade<'c, 'b> {
 }
 
 impl SharedMade<'_, '_> {
-    /// Whether it is held until the request's end.
-    pub fn is_permit(&self) -> bool {
-        self.what == What::Permits
+    /// Whether it is held until the request's end: a permit, or a reservation, to be settled.
+    pub fn is_held(&self) -> bool {
+        self.charge.hold == Hold::UntilTheEnd || self.what == What::Permits
     }
 
     /// When the request leaves, where its limit makes it wait for its turn; `None` if at once.
@@ -236,7 +249,16 @@ impl Leases {
             }
         }
         for charge in charges.iter().filter(|charge| charge.mode == Mode::Shadow) {
-            report.push(self.take_shadow(charge, time));
+            let met = self.take_shadow(charge, time);
+            report.push(charge.state(&met));
+            if let Some(what) = met.what.filter(|_| charge.hold == Hold::UntilTheEnd) {
+                mades.push(SharedMade {
+                    charge,
+                    overflow: met.overflow,
+                    made_at: time,
+                    what,
+                });
+            }
         }
         self.wait_for(&waits, time).map_or(SharedTaken::All, SharedTaken::Waits)
     }
@@ -261,10 +283,10 @@ impl Leases {
 
     pub(super) fn give_back_at(&self, holding: &SharedHolding, time: f64) {
         self.mend(holding, time, |side, sight| {
-            side.give_back(sight, &holding.what, holding.cost, time - holding.charged_at);
+            side.give_back(sight, &holding.what, units(holding.cost), time - holding.charged_at);
         });
         if holding.what == What::Permits {
-            holding.bucket.release_permits(whole(holding.cost));
+            holding.bucket.release_permits(holding.cost.units());
         }
     }
 
@@ -281,7 +303,7 @@ impl Leases {
         holding.what = what;
     }
 
-    fn mend(&self, holding: &SharedHolding, time: f64, mend: impl FnOnce(&mut Side, &Sight<'_>)) {
+    pub(super) fn mend(&self, holding: &SharedHolding, time: f64, mend: impl FnOnce(&mut Side, &Sight<'_>)) {
         let Some(limit) = holding.bucket.limit_of(holding.overflow) else {
             return;
         };
@@ -319,7 +341,10 @@ impl Leases {
             side.note(sight, cost);
             let found = side.look(sight, cost);
             let look = patience.sees(found, sight);
-            let what = (found != Look::Wait).then(|| side.spend(sight, look, cost));
+            let what = (found != Look::Wait).then(|| match charge.hold {
+                Hold::UntilTheEnd => side.reserve(sight, look, cost),
+                Hold::No => side.spend(sight, look, cost),
+            });
             if look != found {
                 side.fetch(sight, cost);
             }
@@ -364,11 +389,12 @@ impl Leases {
         Some(waiting)
     }
 
-    /// Charges a rule in shadow mode as far as it goes without a wait, and tells what it would have said.
-    fn take_shadow(&self, charge: &SharedCharge<'_>, time: f64) -> RuleState {
+    /// Charges a rule in shadow mode as far as it goes without a wait, and tells what it would have said. What it has to ask for is
+    /// counted as it was reserved.
+    fn take_shadow(&self, charge: &SharedCharge<'_>, time: f64) -> Met {
         if charge.bucket.gives_permits() {
             // Nobody would give back what a rule in shadow mode took, if it let through more than it has.
-            return charge.state(&self.look(charge, Patience::Waits, time));
+            return self.look(charge, Patience::Waits, time);
         }
         let met = self.spend(charge, Patience::Waits, time);
         if met.look == Look::Wait {
@@ -380,7 +406,7 @@ impl Leases {
                 }
             });
         }
-        charge.state(&met)
+        met
     }
 
     /// Reports a refused request: rules that refuse say when they would not, the others what is left.
@@ -526,7 +552,8 @@ impl SharedCharge<'_> {
                 Spot::of(self.bucket, self.key)
             },
             overflow,
-            cost: units(self.cost),
+            cost: self.cost,
+            hold: self.hold,
             when_refused: self.when_refused,
             charged_at,
             what,

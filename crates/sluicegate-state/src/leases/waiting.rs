@@ -228,6 +228,7 @@ fn unlink(entries: &mut Entries, queue: &mut Queue, place: u32, index: u32) {
 pub(super) struct Promise {
     shared: Arc<Mutex<State>>,
     which: usize,
+    is_held: bool,
 }
 
 /// What the charges of one request wait for.
@@ -265,12 +266,18 @@ impl Woken {
 }
 
 impl Promise {
+    /// Whether what is granted is put right when the request ends.
+    pub(super) const fn is_held(&self) -> bool {
+        self.is_held
+    }
+
     /// Answers, and tells whom that wakes. `Err` if nobody waits for it any more.
     pub(super) fn keep(self, answer: Answered) -> Result<Option<Waker>, NobodyWaits> {
         let mut state = lock(&self.shared);
         if state.is_abandoned {
-            let is_penalty = state.penalties & (1 << self.which) != 0;
-            return if is_penalty { Ok(None) } else { Err(NobodyWaits) };
+            return Err(NobodyWaits {
+                is_penalty: state.penalties & (1 << self.which) != 0,
+            });
         }
         state.answers[self.which] = Some(answer);
         state.missing -= 1;
@@ -280,7 +287,10 @@ impl Promise {
 }
 
 /// The request has left, and what it was granted is nobody's.
-pub(super) struct NobodyWaits;
+pub(super) struct NobodyWaits {
+    /// It stays charged all the same.
+    pub(super) is_penalty: bool,
+}
 
 /// Charges of one request that wait for the store. Await it: it ends with what became of them. Dropped before, it withdraws them and
 /// gives back what was taken.
@@ -319,12 +329,14 @@ impl Waiting {
     pub(super) fn promise(&mut self, holding: SharedHolding) -> Promise {
         let mut state = lock(&self.shared);
         let which = state.answers.len();
+        let is_held = holding.is_held();
         state.answers.push(None);
         state.missing += 1;
         self.charges.push(holding);
         Promise {
             shared: Arc::clone(&self.shared),
             which,
+            is_held,
         }
     }
 
@@ -332,10 +344,8 @@ impl Waiting {
     pub fn refuse(mut self) {
         let penalties = (0..).zip(&self.charges).filter(|(_, charge)| charge.is_penalty());
         lock(&self.shared).penalties = penalties.fold(0, |bits, (which, _)| bits | 1 << which);
-        let now = self.leases.time();
-        for holding in self.abandon().iter().filter(|holding| !holding.is_penalty()) {
-            self.leases.give_back_at(holding, now);
-        }
+        let granted = self.abandon();
+        self.leases.give_back_but_penalties(granted);
     }
 
     /// Ends all that was promised; what is granted later finds nobody. Hands out what was granted until now.
@@ -377,10 +387,7 @@ impl Future for Waiting {
         if refused.is_empty() {
             return Poll::Ready(Waited::All(Box::new(granted)));
         }
-        let now = self.leases.time();
-        for holding in granted.iter().filter(|holding| !holding.is_penalty()) {
-            self.leases.give_back_at(holding, now);
-        }
+        self.leases.give_back_but_penalties(granted);
         Poll::Ready(Waited::Nothing { refused })
     }
 }

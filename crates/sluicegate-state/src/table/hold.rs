@@ -88,9 +88,9 @@ pub struct Takings {
     queued: Vec<Holding>,
     /// What of limits that other nodes hold too is given back in the same cases.
     lent: Vec<SharedHolding>,
-    /// Permits that other nodes have a say in, until the request's end. Unlike those of the table they are boxed up: the store has
-    /// them written down each second anyway.
-    permits: Vec<SharedHolding>,
+    /// What of limits that other nodes hold too is held until the request's end: permits, and reservations. Unlike those of the table they
+    /// are boxed up: the store has to hear of them anyway.
+    held_together: Vec<SharedHolding>,
     is_tentative: bool,
 }
 
@@ -101,7 +101,7 @@ impl Takings {
             held: ArrayVec::new_const(),
             queued: Vec::new(),
             lent: Vec::new(),
-            permits: Vec::new(),
+            held_together: Vec::new(),
             is_tentative: false,
         }
     }
@@ -112,7 +112,7 @@ impl Takings {
             held: ArrayVec::new_const(),
             queued: Vec::new(),
             lent: Vec::new(),
-            permits: Vec::new(),
+            held_together: Vec::new(),
             is_tentative: true,
         }
     }
@@ -125,7 +125,7 @@ impl Takings {
     /// Whether there is nothing to give back.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.queued.is_empty() && self.lent.is_empty() && self.permits.is_empty()
+        self.held.is_empty() && self.queued.is_empty() && self.lent.is_empty() && self.held_together.is_empty()
     }
 
     /// What is held until the request's end.
@@ -144,19 +144,25 @@ impl Takings {
         std::mem::take(&mut self.queued)
     }
 
-    /// Adds what was taken of a limit that other nodes hold too: a permit until the request's end, all else to be given back like what
-    /// is queued.
+    /// Adds what was taken of a limit that other nodes hold too: a permit or a reservation until the request's end, all else to be given
+    /// back like what is queued.
     pub fn lend(&mut self, holding: SharedHolding) {
-        if holding.is_permit() {
-            self.permits.push(holding);
+        if holding.is_held() {
+            self.held_together.push(holding);
         } else {
             self.lent.push(holding);
         }
     }
 
-    /// Takes out the permits that other nodes have a say in.
-    pub fn take_shared_permits(&mut self) -> Vec<SharedHolding> {
-        std::mem::take(&mut self.permits)
+    /// What of limits that other nodes hold too is held until the request's end.
+    pub fn held_together(&self) -> &[SharedHolding] {
+        &self.held_together
+    }
+
+    /// Takes out one of those.
+    pub fn take_held_together(&mut self, found: impl Fn(&SharedHolding) -> bool) -> Option<SharedHolding> {
+        let index = self.held_together.iter().position(found)?;
+        Some(self.held_together.remove(index))
     }
 
     /// Takes out what of limits that other nodes hold too was only to be given back while the request waited, or had a phase before it.
@@ -179,7 +185,7 @@ impl Takings {
         }
         self.queued.append(&mut other.queued);
         self.lent.append(&mut other.lent);
-        self.permits.append(&mut other.permits);
+        self.held_together.append(&mut other.held_together);
     }
 
     pub(super) fn hold(&mut self, holding: Holding) {

@@ -56,6 +56,7 @@ fn ask(leases: &StdArc<Leases>, bucket: &StdArc<SharedBucket>) -> Option<Box<Wai
         key: Key::Whole,
         cost: Cost::ONE,
         mode: Mode::Enforced,
+        hold: sluicegate_state::Hold::No,
         when_refused: WhenRefused::Nothing,
     };
     match leases.take(

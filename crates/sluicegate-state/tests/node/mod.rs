@@ -13,7 +13,7 @@ use sluicegate_state::leases::{
     SharedTaken, Waited, Waiting,
 };
 use sluicegate_state::store::{Exchanged, Lane, MemoryStore, StoreGeneration};
-use sluicegate_state::{BucketIdentity, Clock as _, Key, ManualClock, WhenRefused};
+use sluicegate_state::{BucketIdentity, Clock as _, Hold, Key, ManualClock, WhenRefused};
 
 /// One node, and the store it shares with others.
 pub(crate) struct Node {
@@ -81,6 +81,7 @@ impl Node {
             key: Key::Hash(key),
             cost: Cost::new(cost),
             mode: Mode::Enforced,
+            hold: Hold::No,
             when_refused: WhenRefused::Nothing,
         }
     }

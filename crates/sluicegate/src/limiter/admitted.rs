@@ -5,11 +5,12 @@ use std::sync::Arc;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use sluicegate_core::{Cost, Timestamp};
-use sluicegate_state::{Holding, Takings};
+use sluicegate_core::{Cost, RuleId, Timestamp};
+use sluicegate_state::Takings;
 
 use super::ending::{Fate, Known};
 use super::engine::Engine;
+use super::held::Held;
 use super::shared::Shared;
 use super::ticket::spend;
 use crate::body::{Media, ResponseReader, Values};
@@ -187,17 +188,12 @@ impl Open {
     /// Settles what can be settled by what is known; says whether something waits for the body.
     fn settle_known(&mut self, known: Known<'_>) -> bool {
         let engine = &self.engine;
-        while let Some(holding) = self
-            .takings
-            .take_held(|holding| !matches!(fate(engine, holding, known), None | Some(Fate::Wait)))
-        {
-            settle(engine, holding, known);
+        let is_known = |rule| !matches!(fate(engine, rule, known), None | Some(Fate::Wait));
+        while let Some(held) = Held::take_of(&mut self.takings, is_known) {
+            settle(engine, held, known);
         }
         // Whatever is left and no permit waits for the body.
-        self.takings
-            .held()
-            .iter()
-            .any(|holding| fate(engine, holding, known).is_some())
+        Held::rules(&self.takings).any(|rule| fate(engine, rule, known).is_some())
     }
 
     fn end(mut self, route: Option<RouteId>, ending: Ending) {
@@ -209,9 +205,6 @@ impl Open {
             give_back(&self.engine.shared, &mut self.takings, now);
             return;
         }
-        for permit in self.takings.take_shared_permits() {
-            self.engine.shared.give_back_lent(&permit);
-        }
         let pointers = &self.engine.on_route(route).response;
         // What a response broke off or hid before it said so is not taken for a no.
         let is_whole = ending == Ending::Whole && self.reader.as_ref().is_none_or(ResponseReader::is_whole);
@@ -222,11 +215,11 @@ impl Open {
             members: values.as_ref().map(|values| (pointers, values)),
             is_whole,
         });
-        while let Some(holding) = self.takings.take_held(|_| true) {
+        while let Some(held) = Held::take(&mut self.takings) {
             match known {
-                Some(known) => settle(&self.engine, holding, known),
+                Some(known) => settle(&self.engine, held, known),
                 // Nobody knows what it came to.
-                None => keep(&self.engine, holding),
+                None => held.keep(&self.engine.shared),
             }
         }
     }
@@ -246,8 +239,8 @@ fn may_have_members(headers: &HeaderMap) -> bool {
 
 /// Gives back all that a request has taken, as if it had never come.
 pub(super) fn give_back(shared: &Shared, takings: &mut Takings, now: Timestamp) {
-    while let Some(holding) = takings.take_held(|_| true) {
-        shared.table.give_back(holding, now);
+    while let Some(held) = Held::take(takings) {
+        held.give_back(shared);
     }
     for holding in takings.take_queued() {
         shared.table.give_back(holding, now);
@@ -255,15 +248,12 @@ pub(super) fn give_back(shared: &Shared, takings: &mut Takings, now: Timestamp) 
     for holding in takings.take_lent() {
         shared.give_back_lent(&holding);
     }
-    for permit in takings.take_shared_permits() {
-        shared.give_back_lent(&permit);
-    }
 }
 
 /// Gives back what a refused request has taken, but for what its rules charge those too.
 pub(super) fn give_back_but_penalties(engine: &Engine, takings: &mut Takings) {
-    while let Some(holding) = takings.take_held(Holding::is_penalty) {
-        keep(engine, holding);
+    while let Some(held) = Held::take_penalty(takings) {
+        held.keep(&engine.shared);
     }
     for holding in takings.take_queued() {
         if !holding.is_penalty() {
@@ -279,27 +269,21 @@ pub(super) fn give_back_but_penalties(engine: &Engine, takings: &mut Takings) {
 }
 
 /// What becomes of what is held; `None` for a permit, which goes by the end alone.
-fn fate(engine: &Engine, holding: &Holding, known: Known<'_>) -> Option<Fate> {
-    let ending = engine.rules.get(holding.rule().index())?.ending.as_ref()?;
+fn fate(engine: &Engine, rule: RuleId, known: Known<'_>) -> Option<Fate> {
+    let ending = engine.rules.get(rule.index())?.ending.as_ref()?;
     Some(ending.fate(known))
 }
 
-fn settle(engine: &Engine, holding: Holding, known: Known<'_>) {
-    let (table, now) = (&engine.shared.table, engine.shared.now());
-    match fate(engine, &holding, known) {
-        None => table.settle(holding, Cost::ZERO, now),
+fn settle(engine: &Engine, held: Held, known: Known<'_>) {
+    let shared = &engine.shared;
+    match fate(engine, held.rule(), known) {
+        None => held.settle(shared, Cost::ZERO),
         Some(Fate::Actual(actual)) => {
             // Who cuts a response off before its last word must not get off with the first.
-            let least = if known.is_whole { Cost::ZERO } else { holding.cost() };
-            table.settle(holding, actual.max(least), now);
+            let least = if known.is_whole { Cost::ZERO } else { held.cost() };
+            held.settle(shared, actual.max(least));
         }
-        Some(Fate::Clear) => table.clear(holding, now),
-        Some(Fate::Keep | Fate::Wait) => keep(engine, holding),
+        Some(Fate::Clear) => held.clear(shared),
+        Some(Fate::Keep | Fate::Wait) => held.keep(shared),
     }
-}
-
-/// Permits are released; what was reserved stays charged.
-pub(super) fn keep(engine: &Engine, holding: Holding) {
-    let actual = holding.cost();
-    engine.shared.table.settle(holding, actual, engine.shared.now());
 }

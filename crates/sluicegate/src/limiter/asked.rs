@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sluicegate_core::algorithm::{Meter, WordMeter};
 use sluicegate_core::{Cost, RULES_MAX, RuleId};
-use sluicegate_state::leases::{Patience, Waited};
+use sluicegate_state::leases::{Patience, SharedCharge, Waited};
 use sluicegate_state::{Charge, HOLDS_MAX, Hold, Key as CellKey, Taken, Takings, WhenRefused};
 
 use super::Limiter;
@@ -41,9 +41,7 @@ pub enum AskError {
         name: String,
     },
     /// What the rule has charged cannot be put right later.
-    #[error(
-        "the rule {name:?} cannot put right what it has charged; that takes a token bucket or a window with `sharing: local`"
-    )]
+    #[error("the rule {name:?} cannot put right what it has charged; that takes a token bucket or a window")]
     CannotSettle {
         /// The rule.
         name: String,
@@ -250,17 +248,30 @@ impl Engine {
 }
 
 impl Engine {
+    /// Charges one rule, without a wait, and holds what it took.
+    pub(super) fn ask_held(&self, rule: &Rule, key: CellKey, cost: Cost) -> (Check, Takings) {
+        if rule.shared.is_some() {
+            self.ask_together_for(rule, key, cost, Hold::UntilTheEnd)
+        } else {
+            self.ask_through(rule, key, cost, Hold::UntilTheEnd)
+        }
+    }
+
     /// Charges one rule that other nodes have a say in, without a wait.
     #[cold]
     pub(super) fn ask_together(&self, rule: &Rule, key: CellKey, cost: Cost) -> Check {
-        self.ask_together_for(rule, key, cost).0
+        self.ask_together_for(rule, key, cost, Hold::No).0
     }
 
     /// The same, with what is held of it.
-    pub(super) fn ask_together_for(&self, rule: &Rule, key: CellKey, cost: Cost) -> (Check, Takings) {
+    pub(super) fn ask_together_for(&self, rule: &Rule, key: CellKey, cost: Cost, hold: Hold) -> (Check, Takings) {
         let mode = rule.mode(key);
         let (mut report, mut takings) = (Report::new(), Takings::new());
-        let together = rule.shared_charge_of(key, cost).into_iter().collect();
+        let charge = rule.shared_charge_of(key, cost);
+        let together = charge
+            .map(|charge| SharedCharge { hold, ..charge })
+            .into_iter()
+            .collect();
         let none = Charges::new();
         let delay = match self.take(&none, &together, Patience::Refuses, &mut report, &mut takings) {
             Phase::Passed { delay } => delay,
@@ -274,12 +285,16 @@ impl Engine {
         self: Arc<Self>,
         rule: RuleId,
         key: CellKey,
-        cost: Cost,
+        (cost, hold): (Cost, Hold),
     ) -> Option<(Check, Takings)> {
         let rule = self.rules.get(rule.index())?;
         let mode = rule.mode(key);
         let (mut report, mut takings) = (Report::new(), Takings::new());
-        let together = rule.shared_charge_of(key, cost).into_iter().collect();
+        let charge = rule.shared_charge_of(key, cost);
+        let together = charge
+            .map(|charge| SharedCharge { hold, ..charge })
+            .into_iter()
+            .collect();
         let delay = match self.take(&Charges::new(), &together, Patience::Waits, &mut report, &mut takings) {
             Phase::Passed { delay } => delay,
             Phase::Refused => Duration::ZERO,
@@ -325,12 +340,11 @@ impl Rule {
         }
     }
 
-    /// Whether what it has charged can be put right later. What was spent of a lease is known to others by then.
+    /// Whether what it has charged can be put right later.
     pub(super) fn can_settle(&self) -> bool {
-        self.shared.is_none()
-            && matches!(
-                self.bucket.meter(),
-                Meter::Word(WordMeter::TokenBucket(_)) | Meter::Wide(_)
-            )
+        matches!(
+            self.bucket.meter(),
+            Meter::Word(WordMeter::TokenBucket(_)) | Meter::Wide(_)
+        )
     }
 }

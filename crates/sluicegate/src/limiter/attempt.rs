@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use sluicegate_core::Cost;
-use sluicegate_state::{Hold, Holding};
+use sluicegate_state::{Hold, Takings};
 
 use super::Limiter;
-use super::asked::{AskError, AskedRule};
+use super::asked::{AskError, AskedRule, unknown};
+use super::check::Check;
+use super::ending::Ending;
+use super::engine::{Engine, Rule};
 use super::grant::Grant;
+use super::held::Held;
 use super::key::Key;
 use super::shared::Shared;
 use crate::policy::checked::OnSuccess;
@@ -33,7 +37,8 @@ impl Limiter {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// No allocation, no lock but those of the key's own cell.
+    /// No allocation, no lock but those of the key's own cell. Of a rule that other nodes have a say in, what would have to wait for the
+    /// store is refused, and fetched for the next time; of one with `sharing: exact` that is everything: see [`Limiter::attempt_waiting`].
     ///
     /// # Errors
     ///
@@ -41,22 +46,40 @@ impl Limiter {
     pub fn attempt(&self, rule: impl AskedRule, key: impl Key) -> Result<Grant<Attempt>, AskError> {
         let engine = self.engine.load();
         let rule = engine.asked(&rule)?;
-        let on_success = rule.ending.as_ref().and_then(super::ending::Ending::on_success);
-        let Some(on_success) = on_success else {
-            return Err(AskError::CountsAttempts {
-                name: engine.name_of(rule),
-            });
-        };
+        let on_success = engine.on_success(rule)?;
         let key = engine.cell_of(rule, &key);
-        let (check, mut takings) = engine.ask_through(rule, key, Cost::ONE, Hold::UntilTheEnd);
-        if !check.passes() {
-            return Ok(Grant::Refused(check));
+        let asked = engine.ask_held(rule, key, Cost::ONE);
+        Ok(Attempt::granted(&self.shared, asked, on_success))
+    }
+
+    /// Begins an attempt, and waits for the store where it has to be asked: of a rule that other nodes have a say in, for a few
+    /// milliseconds at most. Of any other rule it is [`Limiter::attempt`], and ready at once.
+    ///
+    /// Needs no runtime of its own. Dropped before it is ready, it gives back what was taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Limiter::attempt`].
+    pub async fn attempt_waiting(&self, rule: impl AskedRule, key: impl Key) -> Result<Grant<Attempt>, AskError> {
+        let engine = self.engine();
+        let asked = engine.asked(&rule)?;
+        let on_success = engine.on_success(asked)?;
+        if asked.shared.is_none() {
+            return self.attempt(rule, key);
         }
-        Ok(Grant::Granted(Attempt {
-            shared: Arc::clone(&self.shared),
-            holding: takings.take_held(|_| true),
-            on_success,
-        }))
+        let (id, cell) = (asked.id, engine.cell_of(asked, &key));
+        let waited = Arc::clone(&engine).wait_together(id, cell, (Cost::ONE, Hold::UntilTheEnd));
+        let asked = waited.await.ok_or_else(|| unknown(rule.name()))?;
+        Ok(Attempt::granted(&self.shared, asked, on_success))
+    }
+}
+
+impl Engine {
+    fn on_success(&self, rule: &Rule) -> Result<OnSuccess, AskError> {
+        let on_success = rule.ending.as_ref().and_then(Ending::on_success);
+        on_success.ok_or_else(|| AskError::CountsAttempts {
+            name: self.name_of(rule),
+        })
     }
 }
 
@@ -68,11 +91,22 @@ impl Limiter {
 pub struct Attempt {
     shared: Arc<Shared>,
     /// `None` where a rule in shadow mode let more through than it has.
-    holding: Option<Holding>,
+    held: Option<Held>,
     on_success: OnSuccess,
 }
 
 impl Attempt {
+    fn granted(shared: &Arc<Shared>, (check, mut takings): (Check, Takings), on_success: OnSuccess) -> Grant<Self> {
+        if !check.passes() {
+            return Grant::Refused(check);
+        }
+        Grant::Granted(Self {
+            shared: Arc::clone(shared),
+            held: Held::take(&mut takings),
+            on_success,
+        })
+    }
+
     /// It has failed, and stays counted.
     pub fn failed(self) {
         drop(self);
@@ -81,19 +115,18 @@ impl Attempt {
     /// It has succeeded: what it took is given back and, if the rule says `on_success: clear`, the key's failures before
     /// it are forgotten; not a lock, nor what other attempts have open.
     pub fn succeeded(mut self) {
-        let Some(holding) = self.holding.take() else { return };
-        let now = self.shared.now();
+        let Some(held) = self.held.take() else { return };
         match self.on_success {
-            OnSuccess::Return => self.shared.table.settle(holding, Cost::ZERO, now),
-            OnSuccess::Clear => self.shared.table.clear(holding, now),
+            OnSuccess::Return => held.settle(&self.shared, Cost::ZERO),
+            OnSuccess::Clear => held.clear(&self.shared),
         }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if let Some(holding) = self.holding.take() {
-            self.shared.keep(holding);
+        if let Some(held) = self.held.take() {
+            held.keep(&self.shared);
         }
     }
 }

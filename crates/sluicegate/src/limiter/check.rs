@@ -87,7 +87,9 @@ impl Limiter {
             return self.check_cost(rule, key, cost);
         }
         let (id, cell) = (asked.id, engine.cell_of(asked, &key));
-        let checked = Arc::clone(&engine).wait_together(id, cell, Cost::new(cost)).await;
+        let checked = Arc::clone(&engine)
+            .wait_together(id, cell, (Cost::new(cost), Hold::No))
+            .await;
         checked.map(|(check, _)| check).ok_or_else(|| unknown(rule.name()))
     }
 }

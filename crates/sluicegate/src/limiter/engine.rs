@@ -422,6 +422,7 @@ impl Rule {
             key,
             cost,
             mode: self.mode(key),
+            hold: self.hold,
             when_refused: self.when_refused,
         })
     }

@@ -22,6 +22,7 @@ mod ending;
 mod engine;
 mod facts;
 mod grant;
+mod held;
 mod key;
 mod keys;
 mod local;
@@ -306,7 +307,7 @@ impl Limiter {
     /// Ends reservations whose deadline is over, too.
     pub fn clean(&self, cells: usize) -> usize {
         let now = self.shared.now();
-        self.shared.open.expire(&self.shared.table, now);
+        self.shared.open.expire(&self.shared, now);
         self.shared.table.clean(cells, now)
     }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use sluicegate_core::Cost;
-use sluicegate_state::leases::SharedHolding;
-use sluicegate_state::{Hold, Holding, Takings};
+use sluicegate_state::{Hold, Takings};
 
 use super::Limiter;
 use super::asked::{AskError, AskedRule, Asking, unknown};
 use super::check::Check;
 use super::grant::Grant;
+use super::held::Held;
 use super::key::Key;
 use super::shared::Shared;
 
@@ -41,11 +41,7 @@ impl Limiter {
             });
         }
         let key = engine.cell_of(rule, &key);
-        let (check, takings) = if rule.shared.is_some() {
-            engine.ask_together_for(rule, key, Cost::ONE)
-        } else {
-            engine.ask_through(rule, key, Cost::ONE, Hold::UntilTheEnd)
-        };
+        let (check, takings) = engine.ask_held(rule, key, Cost::ONE);
         Ok(granted(&self.shared, check, takings))
     }
 
@@ -64,7 +60,9 @@ impl Limiter {
             return self.acquire(rule, key);
         }
         let (id, cell) = (asked.id, engine.cell_of(asked, &key));
-        let waited = Arc::clone(&engine).wait_together(id, cell, Cost::ONE).await;
+        let waited = Arc::clone(&engine)
+            .wait_together(id, cell, (Cost::ONE, Hold::UntilTheEnd))
+            .await;
         let (check, takings) = waited.ok_or_else(|| unknown(rule.name()))?;
         Ok(granted(&self.shared, check, takings))
     }
@@ -76,8 +74,7 @@ fn granted(shared: &Arc<Shared>, check: Check, mut takings: Takings) -> Grant<Pe
     }
     Grant::Granted(Permit {
         shared: Arc::clone(shared),
-        holding: takings.take_held(|_| true),
-        lent: takings.take_shared_permits().pop(),
+        held: Held::take(&mut takings),
     })
 }
 
@@ -89,18 +86,13 @@ fn granted(shared: &Arc<Shared>, check: Check, mut takings: Takings) -> Grant<Pe
 pub struct Permit {
     shared: Arc<Shared>,
     /// `None` where a rule in shadow mode let more through than it has.
-    holding: Option<Holding>,
-    /// The same of a rule that other nodes have a say in.
-    lent: Option<SharedHolding>,
+    held: Option<Held>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(holding) = self.holding.take() {
-            self.shared.table.settle(holding, Cost::ZERO, self.shared.now());
-        }
-        if let Some(lent) = self.lent.take() {
-            self.shared.give_back_lent(&lent);
+        if let Some(held) = self.held.take() {
+            held.settle(&self.shared, Cost::ZERO);
         }
     }
 }

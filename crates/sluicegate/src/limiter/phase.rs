@@ -102,6 +102,11 @@ impl Engine {
             if let Some(waiting) = waiting {
                 waiting.refuse();
             }
+            for made in mades.iter().filter(|made| made.is_penalty() && made.is_held()) {
+                let penalty = made.hold();
+                let cost = penalty.cost();
+                leases.settle(penalty, cost, now);
+            }
             mades.retain(|made| !made.is_penalty());
             leases.undo(&mut mades, now);
             report.retain(|rule| !together.iter().any(|charge| charge.rule == rule));
@@ -114,7 +119,7 @@ impl Engine {
         report.sort();
         let all = takings.is_tentative() || !delay.is_zero();
         for made in &mades {
-            if all || made.is_permit() {
+            if all || made.is_held() {
                 let mut holding = made.hold();
                 leases.hold_up(&mut holding, now.saturating_add(delay));
                 takings.lend(holding);

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sluicegate_core::{Cost, KeyHash, KeyHasher, PartKind, Timestamp};
-use sluicegate_state::{Holding, Table};
+
+use super::held::Held;
+use super::shared::Shared;
 
 /// Most reservations with a deadline or an id that are remembered at once: a hundred a second for ten minutes. They take some 200
 /// bytes each, so at most 13 MiB beside the table.
@@ -78,7 +80,7 @@ pub(super) struct Shard {
 #[derive(Debug)]
 struct Open {
     /// `None` once it is settled, and where a rule in shadow mode let more through than it has.
-    holding: Option<Holding>,
+    held: Option<Held>,
     is_settled: bool,
     reserved: Cost,
     deadline: Timestamp,
@@ -109,9 +111,9 @@ impl Registry {
     }
 
     /// Locks the part that an id belongs to, its deadlines kept.
-    pub(super) fn shard(&self, id: ReservationId, table: &Table, now: Timestamp) -> MutexGuard<'_, Shard> {
+    pub(super) fn shard(&self, id: ReservationId, shared: &Shared, now: Timestamp) -> MutexGuard<'_, Shard> {
         let mut shard = lock(&self.shards[id.shard()]);
-        self.expire_in(&mut shard, table, now);
+        self.expire_in(&mut shard, shared, now);
         shard
     }
 
@@ -130,40 +132,39 @@ impl Registry {
     }
 
     /// Settles what is open by an id.
-    pub(super) fn settle(&self, id: ReservationId, actual: Cost, table: &Table, now: Timestamp) -> Settled {
-        let mut shard = self.shard(id, table, now);
+    pub(super) fn settle(&self, id: ReservationId, actual: Cost, shared: &Shared, now: Timestamp) -> Settled {
+        let mut shard = self.shard(id, shared, now);
         let Some(open) = shard.entries.get_mut(&id) else {
             return Settled::Gone;
         };
         if std::mem::replace(&mut open.is_settled, true) {
             return Settled::Before;
         }
-        if let Some(holding) = open.holding.take() {
-            table.settle(holding, actual, now);
+        if let Some(held) = open.held.take() {
+            held.settle(shared, actual);
         }
         Settled::Now
     }
 
     /// Ends all whose deadline is over: what is not settled stays charged as it was reserved.
-    pub(super) fn expire(&self, table: &Table, now: Timestamp) {
+    pub(super) fn expire(&self, shared: &Shared, now: Timestamp) {
         if self.count() == 0 {
             return;
         }
         for shard in &self.shards {
-            self.expire_in(&mut lock(shard), table, now);
+            self.expire_in(&mut lock(shard), shared, now);
         }
     }
 
-    fn expire_in(&self, shard: &mut Shard, table: &Table, now: Timestamp) {
+    fn expire_in(&self, shard: &mut Shard, shared: &Shared, now: Timestamp) {
         while let Some(&(deadline, id)) = shard.by_deadline.first()
             && deadline <= now
         {
             shard.by_deadline.pop_first();
             if let Some(open) = shard.entries.remove(&id) {
                 self.discount_one();
-                if let Some(holding) = open.holding {
-                    let reserved = holding.cost();
-                    table.settle(holding, reserved, now);
+                if let Some(held) = open.held {
+                    held.keep(shared);
                 }
             }
         }
@@ -177,9 +178,9 @@ impl Shard {
     }
 
     /// Remembers one that has been counted.
-    pub(super) fn insert(&mut self, id: ReservationId, reserved: Cost, holding: Option<Holding>, deadline: Timestamp) {
+    pub(super) fn insert(&mut self, id: ReservationId, reserved: Cost, held: Option<Held>, deadline: Timestamp) {
         let open = Open {
-            holding,
+            held,
             is_settled: false,
             reserved,
             deadline,

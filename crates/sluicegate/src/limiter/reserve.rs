@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_core::{Cost, PartKind};
-use sluicegate_state::{Hold, Holding, Key as CellKey};
+use sluicegate_state::{Hold, Key as CellKey};
 
 use super::Limiter;
-use super::asked::{AskError, AskedRule};
+use super::asked::{AskError, AskedRule, unknown};
 use super::engine::{Engine, Rule};
 use super::grant::Grant;
+use super::held::Held;
 use super::key::Key;
 use super::registry::{ReservationId, Settled};
 use super::shared::Shared;
@@ -63,7 +64,7 @@ impl Limiter {
     /// ```
     pub fn settle(&self, id: ReservationId, actual: u64) -> Settled {
         let shared = &self.shared;
-        shared.open.settle(id, Cost::new(actual), &shared.table, shared.now())
+        shared.open.settle(id, Cost::new(actual), shared, shared.now())
     }
 
     /// The id of the reservation that `once` names for this rule and key, whether or not there is one.
@@ -123,27 +124,64 @@ impl<'l, R: AskedRule, K: Key> Reserve<'l, R, K> {
 
     /// Reserves, if the rule lets it pass. Without an id and a deadline it allocates nothing.
     ///
+    /// Of a rule that other nodes have a say in, what would have to wait for the store is refused, and fetched for the next time; of one
+    /// with `sharing: exact` that is everything: see [`Reserve::take_waiting`].
+    ///
     /// # Errors
     ///
     /// If there is no such rule, it cannot settle, or too many reservations are remembered already. Nothing is charged then.
     pub fn take(self) -> Result<Grant<Reservation>, AskError> {
         let engine = self.limiter.engine.load();
-        let rule = engine.asked(&self.rule)?;
-        if !rule.can_settle() {
-            return Err(AskError::CannotSettle {
-                name: engine.name_of(rule),
-            });
-        }
+        let rule = engine.settling(&self.rule)?;
         let key = engine.cell_of(rule, &self.key);
-        let shared = &engine.shared;
-        let id = match (self.once, self.deadline) {
-            (None, None) => None,
-            (None, Some(_)) => Some(shared.open.unnamed(&shared.hasher)),
-            (Some(once), _) => Some(engine.id_of(rule, key, once)),
-        };
-        match id {
+        match self.id(&engine, rule, key) {
             None => Ok(engine.reserve(rule, key, self.cost)),
             Some(id) => engine.reserve_by_id(rule, key, self.cost, id, self.deadline.unwrap_or(DEADLINE_DEFAULT)),
+        }
+    }
+
+    /// Reserves, and waits for the store where it has to be asked: of a rule that other nodes have a say in, for a few milliseconds at
+    /// most. Of any other rule it is [`Reserve::take`], and ready at once.
+    ///
+    /// Needs no runtime of its own. Dropped before it is ready, it gives back what was taken. Of two that ask by one name at the same time
+    /// both wait, and the later one gives back what it took.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reserve::take`].
+    pub async fn take_waiting(self) -> Result<Grant<Reservation>, AskError> {
+        let engine = self.limiter.engine();
+        let rule = engine.settling(&self.rule)?;
+        if rule.shared.is_none() {
+            return self.take();
+        }
+        let key = engine.cell_of(rule, &self.key);
+        let id = self.id(&engine, rule, key);
+        let shared = &engine.shared;
+        if let Some(id) = id
+            && let Some(reserved) = shared.open.shard(id, shared, shared.now()).reserved(id)
+        {
+            return Ok(Grant::Granted(Reservation::by_id(shared, id, reserved, true)));
+        }
+        let waited = Arc::clone(&engine).wait_together(rule.id, key, (self.cost, Hold::UntilTheEnd));
+        let (check, mut takings) = waited.await.ok_or_else(|| unknown(self.rule.name()))?;
+        if !check.passes() {
+            return Ok(Grant::Refused(check));
+        }
+        let held = Held::take(&mut takings);
+        let deadline = self.deadline.unwrap_or(DEADLINE_DEFAULT);
+        match id {
+            None => Ok(Grant::Granted(Reservation::here(shared, self.cost, held))),
+            Some(id) => engine.remember(id, self.cost, held, deadline).map(Grant::Granted),
+        }
+    }
+
+    /// By what it is remembered; `None` without a name and a deadline.
+    fn id(&self, engine: &Engine, rule: &Rule, key: CellKey) -> Option<ReservationId> {
+        match (self.once, self.deadline) {
+            (None, None) => None,
+            (None, Some(_)) => Some(engine.shared.open.unnamed(&engine.shared.hasher)),
+            (Some(once), _) => Some(engine.id_of(rule, key, once)),
         }
     }
 }
@@ -161,17 +199,47 @@ impl Engine {
         ReservationId::of(parts.part(PartKind::Value, once).finish())
     }
 
+    /// The rule that is asked, if what it charges can be put right later.
+    fn settling<R: AskedRule>(&self, rule: &R) -> Result<&Rule, AskError> {
+        let rule = self.asked(rule)?;
+        if rule.can_settle() {
+            return Ok(rule);
+        }
+        Err(AskError::CannotSettle {
+            name: self.name_of(rule),
+        })
+    }
+
     fn reserve(&self, rule: &Rule, key: CellKey, cost: Cost) -> Grant<Reservation> {
-        let (check, mut takings) = self.ask_through(rule, key, cost, Hold::UntilTheEnd);
+        let (check, mut takings) = self.ask_held(rule, key, cost);
         if !check.passes() {
             return Grant::Refused(check);
         }
-        Grant::Granted(Reservation {
-            shared: Arc::clone(&self.shared),
-            reserved: cost,
-            kept: Kept::Here(takings.take_held(|_| true)),
-            is_repeat: false,
-        })
+        Grant::Granted(Reservation::here(&self.shared, cost, Held::take(&mut takings)))
+    }
+
+    /// Remembers what was taken while nobody held the id; if somebody else was quicker, it is given back, and theirs counts.
+    fn remember(
+        &self,
+        id: ReservationId,
+        cost: Cost,
+        held: Option<Held>,
+        deadline: Duration,
+    ) -> Result<Reservation, AskError> {
+        let shared = &self.shared;
+        let now = shared.now();
+        let mut shard = shared.open.shard(id, shared, now);
+        let other = shard.reserved(id);
+        if other.is_none() && shared.open.count_one() {
+            shard.insert(id, cost, held, now.saturating_add(deadline));
+            return Ok(Reservation::by_id(shared, id, cost, false));
+        }
+        drop(shard);
+        if let Some(held) = held {
+            held.give_back(shared);
+        }
+        let reserved = other.ok_or(AskError::TooManyOpen)?;
+        Ok(Reservation::by_id(shared, id, reserved, true))
     }
 
     fn reserve_by_id(
@@ -184,28 +252,21 @@ impl Engine {
     ) -> Result<Grant<Reservation>, AskError> {
         let shared = &self.shared;
         let now = shared.now();
-        let granted = |reserved, is_repeat| {
-            Grant::Granted(Reservation {
-                shared: Arc::clone(shared),
-                reserved,
-                kept: Kept::ById(id),
-                is_repeat,
-            })
-        };
+        let granted = |reserved, is_repeat| Grant::Granted(Reservation::by_id(shared, id, reserved, is_repeat));
         // Held until the reservation is made, so that of two that ask at once the second finds the first's.
-        let mut shard = shared.open.shard(id, &shared.table, now);
+        let mut shard = shared.open.shard(id, shared, now);
         if let Some(reserved) = shard.reserved(id) {
             return Ok(granted(reserved, true));
         }
         if !shared.open.count_one() {
             return Err(AskError::TooManyOpen);
         }
-        let (check, mut takings) = self.ask_through(rule, key, cost, Hold::UntilTheEnd);
+        let (check, mut takings) = self.ask_held(rule, key, cost);
         if !check.passes() {
             shared.open.discount_one();
             return Ok(Grant::Refused(check));
         }
-        shard.insert(id, cost, takings.take_held(|_| true), now.saturating_add(deadline));
+        shard.insert(id, cost, Held::take(&mut takings), now.saturating_add(deadline));
         Ok(granted(cost, false))
     }
 }
@@ -226,11 +287,29 @@ pub struct Reservation {
 #[derive(Debug)]
 enum Kept {
     /// `None` where a rule in shadow mode let more through than it has.
-    Here(Option<Holding>),
+    Here(Option<Held>),
     ById(ReservationId),
 }
 
 impl Reservation {
+    fn here(shared: &Arc<Shared>, reserved: Cost, held: Option<Held>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            reserved,
+            kept: Kept::Here(held),
+            is_repeat: false,
+        }
+    }
+
+    fn by_id(shared: &Arc<Shared>, id: ReservationId, reserved: Cost, is_repeat: bool) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            reserved,
+            kept: Kept::ById(id),
+            is_repeat,
+        }
+    }
+
     /// What was reserved, in units; of a repeated one, what was reserved the first time.
     pub const fn reserved(&self) -> u64 {
         self.reserved.units()
@@ -253,13 +332,13 @@ impl Reservation {
     pub fn settle(mut self, actual: u64) -> Settled {
         let (shared, actual) = (&self.shared, Cost::new(actual));
         match &mut self.kept {
-            Kept::Here(holding) => {
-                if let Some(holding) = holding.take() {
-                    shared.table.settle(holding, actual, shared.now());
+            Kept::Here(held) => {
+                if let Some(held) = held.take() {
+                    held.settle(shared, actual);
                 }
                 Settled::Now
             }
-            Kept::ById(id) => shared.open.settle(*id, actual, &shared.table, shared.now()),
+            Kept::ById(id) => shared.open.settle(*id, actual, shared, shared.now()),
         }
     }
 
@@ -271,10 +350,10 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Kept::Here(holding) = &mut self.kept
-            && let Some(holding) = holding.take()
+        if let Kept::Here(held) = &mut self.kept
+            && let Some(held) = held.take()
         {
-            self.shared.keep(holding);
+            held.keep(&self.shared);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sluicegate_core::{KeyHasher, Secret, Timestamp};
 use sluicegate_state::leases::{Leases, SharedHolding};
 use sluicegate_state::snapshot::Fingerprint;
-use sluicegate_state::{AnyClock, Clock as _, Holding, Table};
+use sluicegate_state::{AnyClock, Clock as _, Table};
 
 use super::registry::Registry;
 use crate::secret;
@@ -61,12 +61,6 @@ impl Shared {
                 (waiting < most).then_some(waiting + 1)
             });
         counted.is_ok()
-    }
-
-    /// What was reserved stays charged as it was.
-    pub(super) fn keep(&self, holding: Holding) {
-        let reserved = holding.cost();
-        self.table.settle(holding, reserved, self.now());
     }
 
     /// Gives back what was taken of a limit that other nodes hold too.

@@ -108,7 +108,12 @@ fn shared(name: &str, members: &[(usize, &Rule)], is_shared: bool) -> Option<Sha
     let terms = SharingTerms::of(members.iter().map(|(_, rule)| *rule), is_shared)?;
     let overflow = match first.overflow {
         checked::Overflow::Closed => None,
-        checked::Overflow::Shared(limit) => shared_limit(&SharingTerms { limit, ..terms }),
+        // It never locks, or one key would lock out all.
+        checked::Overflow::Shared(limit) => shared_limit(&SharingTerms {
+            limit,
+            lock: None,
+            ..terms
+        }),
     };
     Some(SharedBucketSpec {
         identity: identity(name, first),

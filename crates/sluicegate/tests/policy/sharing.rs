@@ -193,7 +193,17 @@ fn auto_chooses_by_limit_cost_and_nodes() {
         ("limit: 1000/s, sharing: leased", 100, Some(Mode::Leased)),
         ("limit: 1000/s, sharing: local", 100, None),
         ("limit: 1000/s, algorithm: leaky_bucket", 100, Some(Mode::Hybrid)),
-        ("limit: 1000/s, count: failures", 100, None),
+        ("limit: 1000/s, count: failures", 100, Some(Mode::Hybrid)),
+        (
+            "limit: 5 per 15min, count: failures, exceed: { lock: 15min }",
+            2,
+            Some(Mode::Leased),
+        ),
+        (
+            "limit: 20000/min, cost: { reserve: header.x, max: 8000, settle: response./n }, sharing: exact",
+            2,
+            Some(Mode::Exact),
+        ),
     ] {
         assert_eq!(mode(fields, live), expected, "{fields} on {live}");
     }
@@ -214,10 +224,13 @@ fn a_bucket_is_shared_by_the_strictest_of_its_rules() {
     assert_eq!(bucket("limit: 2000/s burst 900").mode(nodes(100)), Some(Mode::Leased));
     assert_eq!(bucket("limit: 2000/s, cost: 3").mode(nodes(100)), Some(Mode::Leased));
     let settles = bucket("limit: 2000/s, cost: { reserve: 1, settle: response./n }");
-    assert_eq!(settles.mode(nodes(100)), None);
+    assert_eq!(settles.mode(nodes(100)), Some(Mode::Hybrid));
+    assert!(settles.holds && settles.plan().is_some_and(|plan| plan.terms.holds));
     let strictest = bucket("limit: 2000/s burst 900");
     assert_eq!(strictest.limit.to_string(), "2000/s burst 900");
-    assert!(strictest.plan().is_some() && settles.plan().is_none());
+    assert!(strictest.plan().is_some_and(|plan| !plan.terms.holds));
+    let locks = terms(&rule("limit: 2000/s, exceed: { lock: 1h }"));
+    assert_eq!(locks.plan().map(|plan| plan.terms.lock), Some(3_600e6));
 }
 
 #[test]
@@ -234,15 +247,12 @@ fn what_a_rule_can_have_of_sharing_is_said_of_each_kind() {
             Offered::Local(Alone::FirstHit),
         ),
         ("limit: 9/s, algorithm: sliding_log", Offered::Local(Alone::Log)),
-        ("limit: 9/s, count: failures", Offered::Local(Alone::Failures)),
-        ("limit: 9/s, exceed: { lock: 1h }", Offered::Local(Alone::Locks)),
-        (
-            "limit: 9/s, cost: { reserve: 1, settle: response./n }",
-            Offered::Local(Alone::Settles),
-        ),
+        ("limit: 9/s, count: failures", Offered::Every),
+        ("limit: 9/s, exceed: { lock: 1h }", Offered::Every),
+        ("limit: 9/s, cost: { reserve: 1, settle: response./n }", Offered::Every),
         (
             "limit: 9/s, algorithm: sliding_window, cost: { reserve: 1, settle: response./n }",
-            Offered::Local(Alone::Settles),
+            Offered::Every,
         ),
     ] {
         assert_eq!(rule(fields).rules[0].offered(), offered, "{fields}");

@@ -108,6 +108,12 @@ impl Lease {
         (grown - taken).min(terms.burst)
     }
 
+    /// Whether what the store said last is no reason to refuse: requests that end may have given back much of what it had not.
+    pub(super) fn is_stale(&self, view: &View<'_>) -> bool {
+        let is_old = |at: f64| view.at.time - at >= RECHECK_US;
+        view.plan.terms.holds && self.known.is_none_or(|known| is_old(known.at))
+    }
+
     /// Until `cost` units are believed to be there.
     pub(super) fn ready_after(&self, view: &View<'_>, cost: f64) -> f64 {
         let terms = &view.plan.terms;
@@ -116,6 +122,10 @@ impl Lease {
         ((cost - available) * terms.interval).max(0.0)
     }
 }
+
+/// How long a node refuses by what the store said last, where requests give back what they took, in microseconds: a client that is refused
+/// on all nodes costs each of them five asks a second, and what ended on one node is known on the others before anybody tries again.
+pub(super) const RECHECK_US: f64 = 200_000.0;
 
 /// Requests from which on a burst is believed to be one.
 pub(super) const BURST_SEEN: f64 = 3.0;

@@ -99,7 +99,7 @@ impl Lease {
             return Look::Allowance;
         }
         let ready_after = self.ready_after(view, cost);
-        if may_wait(view) && self.next_at <= now && ready_after <= 0.0 {
+        if may_wait(view) && self.next_at <= now && (ready_after <= 0.0 || self.is_stale(view)) {
             return Look::Wait;
         }
         Look::Deny {

@@ -1,5 +1,6 @@
 //! What the store's answer changes, or that there was none.
 
+use super::demand::RECHECK_US;
 use super::spend::LINGER_US;
 use super::{GUARD_SHARE, GUARD_US, Held, Known, Lease, is_same};
 use crate::sharing::Kind;
@@ -63,6 +64,16 @@ impl Lease {
 
     /// When asking is of use again, and until when requests are refused without it.
     fn pace(&mut self, view: &View<'_>, ask: &Ask, reply: &Reply, chance: f64) {
+        self.pace_by_refill(view, ask, reply, chance);
+        if view.plan.terms.holds && reply.locked_until <= 0.0 {
+            let latest = view.at.time + RECHECK_US * (0.75 + 0.5 * chance);
+            self.next_at = self.next_at.min(latest);
+            self.deny_until = self.deny_until.min(latest);
+        }
+    }
+
+    /// The same where nothing comes back but by itself.
+    fn pace_by_refill(&mut self, view: &View<'_>, ask: &Ask, reply: &Reply, chance: f64) {
         let terms = view.terms();
         let now = view.at.time;
         self.next_at = now;

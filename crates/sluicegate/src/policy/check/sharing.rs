@@ -252,9 +252,6 @@ const fn instead_of(alone: Alone) -> &'static str {
     match alone {
         Alone::FirstHit => "align: epoch",
         Alone::Log => "algorithm: sliding_window",
-        Alone::Settles => "a cost without `settle`",
-        Alone::Failures => "count: requests",
-        Alone::Locks => "no `exceed`",
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
 
 use sluicegate_core::sharing::excess::{Excess, Fleet, Held, Outage};
 use sluicegate_core::sharing::{self, Kind, Mode, OnStoreLoss, Plan, Spacing, Terms};
 
-use super::{Algorithm, Align, CostSource, CostSpec, Count, Rule, RuleLimit};
+use super::{Algorithm, Align, CostSource, CostSpec, Rule, RuleLimit, Step};
 
 /// How a rule asks for its limit to be held by several nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -55,12 +56,6 @@ pub enum Alone {
     FirstHit,
     /// The times in a log are of the node's own clock.
     Log,
-    /// The cost is put right later, and what is given back would have to find the lease that it came from.
-    Settles,
-    /// Failures are given back or kept later, in the same way.
-    Failures,
-    /// A lock is set where the limit was used up.
-    Locks,
 }
 
 /// A part of a sentence: `a leaky bucket spaces what its own node lets go`.
@@ -69,26 +64,26 @@ impl fmt::Display for Alone {
         f.write_str(match self {
             Self::FirstHit => "a window from the first hit begins when that comes to this node",
             Self::Log => "a sliding log remembers what came to this node",
-            Self::Settles => "what is put right after the response finds its way back on this node alone",
-            Self::Failures => "what a response decides finds its way back on this node alone",
-            Self::Locks => "a lock holds on the node that set it",
         })
     }
 }
 
 impl Rule {
-    /// The modes of sharing that the rule's algorithm, cost and consequences allow, whatever it asks for.
+    /// The modes of sharing that the rule's algorithm allows, whatever it asks for.
     pub fn offered(&self) -> Offered {
         let alone = match self.algorithm {
             Algorithm::Concurrency => return Offered::Leases,
             Algorithm::FixedWindow { align: Align::FirstHit } => Some(Alone::FirstHit),
             Algorithm::SlidingLog => Some(Alone::Log),
-            _ if matches!(self.count, Count::Failures(_)) => Some(Alone::Failures),
-            _ if !self.exceed.is_empty() => Some(Alone::Locks),
-            _ if self.cost.settle.is_some() => Some(Alone::Settles),
             _ => None,
         };
         alone.map_or(Offered::Every, Offered::Local)
+    }
+
+    /// For how long it locks who uses the limit up.
+    fn lock(&self) -> Option<Duration> {
+        let mut locks = self.exceed.iter().map(|Step::Lock(span)| *span);
+        locks.next()
     }
 
     /// Most units that one request takes of the rule's limit: a claim without a `max` may be as large as the burst, above
@@ -126,6 +121,10 @@ pub struct SharingTerms {
     pub limit: RuleLimit,
     /// The most that one request takes.
     pub cost_max: u64,
+    /// Whether what requests take is put right when they end, by one of the rules at least.
+    pub holds: bool,
+    /// For how long the limit locks who uses it up.
+    pub lock: Option<Duration>,
 }
 
 impl SharingTerms {
@@ -134,10 +133,11 @@ impl SharingTerms {
     pub fn of<'r>(bucket: impl IntoIterator<Item = &'r Rule>, is_shared: bool) -> Option<Self> {
         let mut rules = bucket.into_iter();
         let first = rules.next()?;
-        // One rule that settles makes the whole bucket settle.
         let mut offered = first.offered();
         let (mut limit, mut cost_max) = (first.limit, first.cost_max());
         let mut algorithm = first.algorithm;
+        // One rule that settles makes the whole bucket settle.
+        let (mut holds, mut lock) = (first.settles(), first.lock());
         for rule in rules {
             if let (Algorithm::LeakyBucket { free, .. }, Algorithm::LeakyBucket { free: fewer, .. }) =
                 (&mut algorithm, rule.algorithm)
@@ -148,6 +148,8 @@ impl SharingTerms {
                 limit = rule.limit;
             }
             cost_max = cost_max.max(rule.cost_max());
+            holds |= rule.settles();
+            lock = lock.or(rule.lock());
             if let Offered::Local(_) = rule.offered() {
                 offered = rule.offered();
             }
@@ -170,6 +172,8 @@ impl SharingTerms {
             algorithm,
             limit,
             cost_max,
+            holds,
+            lock,
         })
     }
 
@@ -193,8 +197,15 @@ impl SharingTerms {
             Algorithm::FixedWindow { .. } => Kind::FixedWindow,
             _ => return None,
         };
+        let mut terms = Terms::new(kind, self.limit.rate()?, 0.0);
+        if self.holds {
+            terms = terms.held();
+        }
+        if let Some(lock) = self.lock {
+            terms = terms.locking(lock);
+        }
         let plan = Plan {
-            terms: Terms::new(kind, self.limit.rate()?, 0.0),
+            terms,
             sharing: self.sharing?,
             on_store_loss: self.on_store_loss,
             cost_max: self.cost_max as f64,
