@@ -19,7 +19,7 @@ impl KeyDigest {
     /// Bytes in a digest.
     pub const LEN: usize = 32;
 
-    /// The digest of a key as a client sends it. Costs some 100 ns for keys of up to 55 bytes.
+    /// The digest of a key as a client sends it. Costs some hundred nanoseconds for keys of up to 55 bytes.
     pub fn of(key: &[u8]) -> Self {
         Self(Sha256::digest(key).into())
     }
