@@ -75,17 +75,21 @@ where
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.watch.begin_turn(!request.body().is_end_stream());
-        let answer = match self.inspect(&mut request) {
-            Ok(()) => Answer::Inner {
-                future: self.inner.borrow_mut().call(self.receive(request)),
-            },
-            Err(problem) => Answer::Problem { problem },
-        };
-        Answering {
-            answer,
-            watch: self.watch.clone(),
-        }
+        let answer = self
+            .inspect(&mut request)
+            .map(|()| self.inner.borrow_mut().call(self.receive(request)));
+        answering(answer, self.watch.clone())
     }
+}
+
+/// What becomes of a request that was let in, or was not.
+#[inline]
+pub(crate) fn answering<F>(answer: Result<F, Problem>, watch: SharedWatch) -> Answering<F> {
+    let answer = match answer {
+        Ok(future) => Answer::Inner { future },
+        Err(problem) => Answer::Problem { problem },
+    };
+    Answering { answer, watch }
 }
 
 pin_project! {

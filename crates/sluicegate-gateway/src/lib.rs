@@ -40,12 +40,14 @@
 mod body;
 mod connection;
 mod door;
+mod doors;
 mod error;
 mod forward;
 pub mod framing;
 mod gateway;
 mod headers;
 mod listen;
+mod paced;
 mod problem;
 pub mod proxy;
 mod pulse;

@@ -18,6 +18,8 @@ pub(crate) enum Problem {
     BadHost,
     /// A request whose bytes have more than one meaning.
     Framing(Doubt),
+    /// A field's value begins or ends with a blank, in HTTP/2.
+    BadField,
     /// A target that a gateway has no use for.
     BadTarget,
     /// A header that asks for a method which it cannot have.
@@ -90,6 +92,11 @@ impl Problem {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, After::Close, "")
             }
             Self::Framing(_) => (StatusCode::BAD_REQUEST, After::Close, ""),
+            Self::BadField => (
+                StatusCode::BAD_REQUEST,
+                After::Close,
+                "a field of the request begins or ends with a blank",
+            ),
             Self::BadTarget => (
                 StatusCode::BAD_REQUEST,
                 After::Close,

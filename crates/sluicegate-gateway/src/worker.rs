@@ -217,18 +217,18 @@ impl Worker {
         };
         let Shaken { stream, caller: known } = shaken;
         let caller = Rc::new(Caller::new(address, scheme));
+        let from = FixedCaller {
+            peer: address,
+            caller: known,
+        };
         let service = |watch: SharedWatch| {
-            let switchboards = Rc::clone(&self.switchboards);
+            let (switchboards, caller) = (Rc::clone(&self.switchboards), Rc::clone(&caller));
             let inner = tower::service_fn(move |admit| {
                 forward(Rc::clone(&switchboards), Rc::clone(&watch), Rc::clone(&caller), admit)
             });
-            let from = FixedCaller {
-                peer: address,
-                caller: known,
-            };
-            Limit::for_caller(self.limiter.clone(), from, inner)
+            Limit::for_caller(self.limiter.clone(), from.clone(), inner)
         };
-        reception.serve(stream, tally, attendance, service).await;
+        reception.serve((stream, listener), tally, attendance, service).await;
     }
 
     /// Whose connection it is: the peer's or, where proxies stand before the listener, whom the peer names. `None` where that cannot be

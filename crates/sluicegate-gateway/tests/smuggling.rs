@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use payloads::{SMUGGLED, payloads};
 use sluicegate_testkit::upstream::{ReadBody, Upstream, ok};
-use support::{Running, gateway_with, upstreams};
+use support::{Running, gateway_by, gateway_with, policy_on, upstreams};
 
 /// Sends bytes on a connection of their own; gives back all that came until the gateway closed it.
 fn send(gateway: &Running, bytes: &[u8]) -> String {
@@ -51,7 +51,9 @@ fn forty_ways_of_hiding_a_request_end_the_connection_and_no_upstream_sees_two() 
         }
     })
     .expect("a free port");
-    let gateway = gateway_with(&upstreams(&[&upstream]), "");
+    // One of them begins as HTTP/2 does, and is to be no request of HTTP/1.1 either.
+    let listen = "{ address: \"127.0.0.1:0\", http2: false }";
+    let gateway = gateway_by(&policy_on(listen, &upstreams(&[&upstream]), ""));
     let payloads = payloads();
     assert!(payloads.len() >= 40, "{}", payloads.len());
     for payload in &payloads {

@@ -62,15 +62,14 @@ fn subject(name: &X509Name<'_>) -> String {
                 Err(_) => text.push_str(&kind.to_id_string()),
             }
             text.push('=');
-            match attribute.as_str() {
-                Ok(value) => escape(value, &mut text),
-                // A text of another kind, in hexadecimal digits behind a sign that no escaped text begins with.
-                Err(_) => {
-                    text.push('#');
-                    for byte in attribute.as_slice() {
-                        let _ = write!(text, "{byte:02x}");
-                    }
-                }
+            if let Ok(value) = attribute.as_str() {
+                escape(value, &mut text);
+                continue;
+            }
+            // A text of another kind, in hexadecimal digits behind a sign that no escaped text begins with.
+            text.push('#');
+            for byte in attribute.as_slice() {
+                let _ = write!(text, "{byte:02x}");
             }
         }
     }
@@ -118,14 +117,18 @@ mod tests {
         let alice = (DnType::CommonName, "alice");
         let id = "spiffe://acme.test/billing";
         let all = read(
-            &[alice.clone()],
+            std::slice::from_ref(&alice),
             vec![SanType::DnsName("a.test".try_into().expect("ASCII")), uri(id)],
         )
         .expect("somebody");
         assert_eq!((all.name(), all.kind()), (id, VouchKind::Certificate));
         assert_eq!(all.claim(SUBJECT), Some("CN=alice"));
         assert_eq!((all.claim(SAN), all.claim(SPIFFE_ID)), (Some("a.test"), Some(id)));
-        let two = read(&[alice.clone()], vec![uri(id), uri("spiffe://acme.test/other")]).expect("somebody");
+        let two = read(
+            std::slice::from_ref(&alice),
+            vec![uri(id), uri("spiffe://acme.test/other")],
+        )
+        .expect("somebody");
         assert_eq!((two.name(), two.claim(SPIFFE_ID)), ("CN=alice", None));
         assert_eq!(read(&[], vec![uri("urn:x")]).expect("somebody").name(), "urn:x");
         assert!(read(&[], Vec::new()).is_none());

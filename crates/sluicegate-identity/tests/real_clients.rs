@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sluicegate_identity::{ClientHello, HelloReader, Ja4};
 
 /// A bound far above anything a program needs to begin a handshake: a browser starts first.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Ends a program that nobody answers.
 struct Started(Child);
@@ -45,7 +45,7 @@ fn first_message(listener: &TcpListener) -> io::Result<(ClientHello, Vec<u8>)> {
         match listener.accept() {
             Ok((socket, _)) => break socket,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => {
-                std::thread::yield_now()
+                std::thread::yield_now();
             }
             Err(error) => return Err(error),
         }
@@ -73,12 +73,13 @@ fn independently(wire: &[u8]) -> io::Result<String> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
-    let digits: String = wire.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = |byte: &u8| [byte >> 4, byte & 0xf].map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+    let digits: Vec<u8> = wire.iter().flat_map(hex).collect();
     child
         .stdin
         .take()
         .ok_or(io::ErrorKind::BrokenPipe)?
-        .write_all(digits.as_bytes())?;
+        .write_all(&digits)?;
     let said = child.wait_with_output()?.stdout;
     Ok(String::from_utf8_lossy(&said).trim().to_owned())
 }

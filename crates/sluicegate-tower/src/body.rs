@@ -47,7 +47,8 @@ impl<B> LimitBody<B> {
     pub(crate) fn refusal(document: Bytes) -> Self {
         Self {
             side: Side::Refusal {
-                document: Some(document),
+                // Where there is nothing to say, that is the end, and in HTTP/2 the head says so itself: gRPC asks for it.
+                document: Some(document).filter(|document| !document.is_empty()),
             },
         }
     }

@@ -3,6 +3,7 @@
 mod gate;
 mod preface;
 mod receipt;
+mod streams;
 mod traffic;
 mod watch;
 mod wire;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use sluicegate::policy::checked::MethodOverride;
 use sluicegate_tower::LimitBody;
@@ -24,14 +25,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use self::gate::Gate;
 pub(crate) use self::preface::read_preface;
 pub(crate) use self::receipt::Receipt;
+pub(crate) use self::streams::Streams;
+use self::streams::Tasks;
 pub use self::traffic::Traffic;
 pub(crate) use self::traffic::{Place, Tally};
 #[cfg(test)]
 pub(crate) use self::watch::HALF_ENDED_IDLE;
 pub(crate) use self::watch::{Phase, SharedWatch, Spans, Watch};
+pub(crate) use self::wire::HTTP2;
 use self::wire::Wire;
 use crate::body::RequestBody;
 use crate::door::{Caps as DoorCaps, Door};
+use crate::doors::Doors;
 use crate::framing::{Doubt, HeadCaps};
 use crate::problem::{HEAD_LATE, Problem};
 use crate::pulse::{Attendance, Pulse};
@@ -51,6 +56,8 @@ pub(crate) struct Reception {
     generation: u32,
     /// By listener; `None` for those that speak plain HTTP.
     tls: Arc<[Option<Arc<Terms>>]>,
+    /// By listener: whether it speaks HTTP/2.
+    http2: Box<[bool]>,
 }
 
 impl Reception {
@@ -81,6 +88,7 @@ impl Reception {
             draining: Cell::new(false),
             generation: setup.generation,
             tls: Arc::clone(&setup.tls),
+            http2: gateway.listen.iter().map(|listen| listen.http2).collect(),
         }
     }
 
@@ -117,31 +125,37 @@ impl Reception {
         self.pulse.for_each(Watch::drain);
     }
 
-    /// Serves one connection to its end by the service that `service` makes for it.
+    /// Serves one connection of a listener to its end, by services that `service` makes: one, or in HTTP/2 one for each stream.
     pub(crate) async fn serve<S, B>(
         &self,
-        stream: Transport,
+        (stream, listener): (Transport, usize),
         tally: Tally,
         attendance: Attendance<Watch>,
-        service: impl FnOnce(SharedWatch) -> S,
+        service: impl Fn(SharedWatch) -> S,
     ) where
         S: tower::Service<
                 http::Request<RequestBody>,
                 Response = http::Response<LimitBody<B>>,
                 Error = std::convert::Infallible,
             >,
+        S::Future: 'static,
         B: http_body::Body<Data = bytes::Bytes> + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let watch = attendance.share();
         let _parting = Parting(&watch);
+        let mut wire = Wire::new(stream, attendance.share(), tally);
+        if self.http2.get(listener) == Some(&true) && wire.begins_as_http2().await {
+            // Boxed, so that it does not weigh on connections of the other kind.
+            Box::pin(self.serve_streams(wire, attendance, service)).await;
+            return;
+        }
         let door = Door::new(
             service(attendance.share()),
             attendance.share(),
             self.caps,
             self.method_override,
         );
-        let wire = Wire::new(stream, attendance.share(), tally);
         let gate = Gate::new(wire, self.head_caps, attendance.share());
         let mut connection = self.http.serve_connection(TokioIo::new(gate), door);
         let end = std::future::poll_fn(|cx| {
@@ -204,6 +218,54 @@ impl Reception {
             let _ = tokio::time::timeout(LINGER_MAX, wire.shutdown()).await;
             std::future::poll_fn(|cx| watch.poll_uploads(cx)).await;
         }
+    }
+}
+
+impl Reception {
+    /// Serves a connection in HTTP/2.
+    async fn serve_streams<S, B>(&self, wire: Wire, attendance: Attendance<Watch>, service: impl Fn(SharedWatch) -> S)
+    where
+        S: tower::Service<
+                http::Request<RequestBody>,
+                Response = http::Response<LimitBody<B>>,
+                Error = std::convert::Infallible,
+            >,
+        S::Future: 'static,
+        B: http_body::Body<Data = bytes::Bytes> + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let watch = attendance.share();
+        let streams = Streams::new(&self.pulse, self.spans, attendance.share());
+        let doors = Doors::new(service, Rc::clone(&streams), self.caps, self.method_override);
+        // What a list of fields takes is reckoned with 32 bytes for each (RFC 9113, section 6.5.2).
+        let list = (self.head_caps.bytes + 32 * self.head_caps.headers).min(FIELDS_BYTES_MAX);
+        let mut http = http2::Builder::new(Tasks(Rc::clone(&streams)));
+        http.max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(STREAM_WINDOW_BYTES as usize);
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(wire), doors));
+        let mut is_told = false;
+        std::future::poll_fn(|cx| {
+            watch.turn().wakes(cx.waker());
+            if connection.as_mut().poll(cx).is_ready() || streams.is_abused(cx.waker()) {
+                return Poll::Ready(());
+            }
+            match (watch.turn().has_rung(), is_told) {
+                (false, _) => {}
+                (true, false) => {
+                    is_told = true;
+                    connection.as_mut().graceful_shutdown();
+                    watch.told_to_part();
+                    cx.waker().wake_by_ref();
+                }
+                (true, true) if watch.has_streams() => {}
+                (true, true) => return Poll::Ready(()),
+            }
+            Poll::Pending
+        })
+        .await;
     }
 }
 
@@ -279,6 +341,18 @@ const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Up to this many header lines hyper keeps them on the stack, and a higher cap makes it allocate for every request.
 /// A lower cap is held at the door.
 const HYPER_HEADERS_MAX: usize = 100;
+
+/// Requests of one client at a time in HTTP/2: as many as RFC 9113, section 6.5.2, asks for at least, and as browsers use.
+const STREAMS_MAX: u32 = 100;
+
+/// Most bytes of one request's fields in HTTP/2, however large heads may be in HTTP/1.1: a client may send a hundred of them at once.
+const FIELDS_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of one request's body that a client may send before a server takes any, and of one answer that wait for the client.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+
+/// The same over all requests of a connection: what one fast upload over a slow line needs (8 MB/s at an eighth of a second).
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 
 /// A client that has not noticed the end of its connection in a second is not going to read the answer.
 const LINGER_MAX: Duration = Duration::from_secs(1);

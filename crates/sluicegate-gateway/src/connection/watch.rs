@@ -24,6 +24,11 @@ pub(crate) struct Watch {
     turn_now: Cell<Turn>,
     draining: Cell<bool>,
     uploading: Cell<bool>,
+    /// In HTTP/2, of the connection.
+    multiplexed: Cell<bool>,
+    streams_now: Cell<u32>,
+    /// In HTTP/2, of a stream.
+    said_all: Cell<bool>,
     unread: Cell<bool>,
     /// For the current phase: the first or next request, a head, an upstream's answer, anything in a tunnel.
     turn: Alarm,
@@ -63,6 +68,8 @@ pub(crate) enum Phase {
     Receiving,
     /// Between two requests.
     Idle,
+    /// It speaks HTTP/2, and streams are under way, each with a watch of its own.
+    Streams,
     /// It has left HTTP, and what passes is bytes.
     Tunnel,
     /// As `Tunnel`, and one side has ended.
@@ -109,6 +116,9 @@ impl Watch {
             turn_now: Cell::new(Turn(0)),
             draining: Cell::new(false),
             uploading: Cell::new(false),
+            multiplexed: Cell::new(false),
+            streams_now: Cell::new(0),
+            said_all: Cell::new(false),
             unread: Cell::new(false),
             turn: Alarm::default(),
             upload: Alarm::default(),
@@ -184,7 +194,8 @@ impl Watch {
             }
             // Of a body that nobody wants, hyper may read and forget a rest that has come already. Nothing tells that
             // from a head, so that such a client has `keep_alive` for its next head, as if it had sent nothing.
-            Phase::Idle if !self.unread.get() => {
+            // In HTTP/2 anything may come between two requests, and says nothing of the next.
+            Phase::Idle if !self.unread.get() && !self.multiplexed.get() => {
                 self.phase.set(Phase::Head);
                 self.turn.set(self.pulse.now(), self.spans.request_head);
             }
@@ -193,6 +204,7 @@ impl Watch {
             | Phase::Flushing
             | Phase::Receiving
             | Phase::Idle
+            | Phase::Streams
             | Phase::Tunnel
             | Phase::HalfTunnel => {}
         }
@@ -274,16 +286,76 @@ impl Watch {
     /// client learns of the end by `Connection: close` and not by a reset.
     pub(crate) fn drain(&self) {
         self.draining.set(true);
-        if matches!(self.phase.get(), Phase::Fresh | Phase::Idle) {
+        if matches!(self.phase.get(), Phase::Fresh | Phase::Idle | Phase::Streams) {
             self.turn.set(self.pulse.now(), self.spans.drain_grace);
         }
+    }
+
+    /// The connection speaks HTTP/2.
+    pub(super) fn multiplex(&self) {
+        self.multiplexed.set(true);
+    }
+
+    /// A stream of the connection has begun.
+    pub(super) fn stream_began(&self) {
+        self.streams_now.set(self.streams_now.get() + 1);
+        self.phase.set(Phase::Streams);
+        if !self.draining.get() {
+            self.turn.clear();
+        }
+    }
+
+    /// A stream of the connection has ended.
+    pub(super) fn stream_ended(&self) {
+        self.streams_now.set(self.streams_now.get().saturating_sub(1));
+        if self.streams_now.get() == 0 {
+            self.end_turn();
+        }
+    }
+
+    /// Whether any stream is under way.
+    pub(super) fn has_streams(&self) -> bool {
+        self.streams_now.get() > 0
+    }
+
+    /// The client was told that there will be no more requests; whether it notices or not, it is not waited for.
+    pub(super) fn told_to_part(&self) {
+        self.draining.set(true);
+        self.turn.set(self.pulse.now(), self.spans.drain_grace);
+    }
+
+    /// Of a stream: a piece of its answer was handed over, and another may follow when the client has taken it.
+    pub(crate) fn piece_given(&self) {
+        self.write.set(self.pulse.now(), self.spans.write_stall);
+    }
+
+    /// Of a stream: the next piece is asked for.
+    pub(crate) fn piece_taken(&self) {
+        self.write.clear();
+    }
+
+    /// Of a stream: its answer's last piece was handed over.
+    pub(crate) fn said_all(&self) {
+        self.said_all.set(true);
+        self.write.clear();
+    }
+
+    /// Of a stream: whether its answer came to its end.
+    pub(super) fn has_said_all(&self) -> bool {
+        self.said_all.get()
+    }
+
+    /// Of a stream: whether its client takes nothing of it for too long.
+    pub(super) fn is_stalled(&self, waker: &std::task::Waker) -> bool {
+        self.write.wakes(waker);
+        self.write.has_rung()
     }
 
     /// Whether a request is being answered, received or passed on, to the last byte, or a tunnel is open.
     pub(crate) fn is_busy(&self) -> bool {
         let busy = match self.phase.get() {
             Phase::Answering | Phase::Flushing | Phase::Receiving | Phase::Tunnel | Phase::HalfTunnel => true,
-            Phase::Fresh | Phase::Head | Phase::Idle => false,
+            Phase::Fresh | Phase::Head | Phase::Idle | Phase::Streams => false,
         };
         busy || !self.uploads.is_empty()
     }

@@ -2,10 +2,12 @@
 //!
 //! It tells the watch that bytes came, holds the deadline for a client that takes none, and counts.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::traffic::Tally;
@@ -19,6 +21,8 @@ pub(crate) struct Wire {
     tally: Tally,
     /// The client closed its side.
     ended: bool,
+    /// Read already, to see which version of HTTP it is.
+    ahead: Bytes,
 }
 
 impl Wire {
@@ -28,7 +32,39 @@ impl Wire {
             watch,
             tally,
             ended: false,
+            ahead: Bytes::new(),
         }
+    }
+
+    /// Whether the client begins as only HTTP/2 does; what was read to see it is read again by whoever reads next. Where the handshake
+    /// was about the version, nothing is read.
+    pub(super) async fn begins_as_http2(&mut self) -> bool {
+        if let Transport::Tls(stream) = &self.stream {
+            return stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+        }
+        let mut head = [0; PREFACE.len()];
+        let mut count = 0;
+        let watch = self.watch.clone();
+        let is_http2 = poll_fn(|cx| {
+            watch.turn().wakes(cx.waker());
+            while count < PREFACE.len() {
+                let mut buf = ReadBuf::new(&mut head[count..]);
+                match Pin::new(&mut *self).poll_read(cx, &mut buf) {
+                    Poll::Ready(Ok(())) if !buf.filled().is_empty() => count += buf.filled().len(),
+                    // Whoever reads next meets the same.
+                    Poll::Ready(_) => return Poll::Ready(false),
+                    Poll::Pending if watch.turn().has_rung() => return Poll::Ready(false),
+                    Poll::Pending => return Poll::Pending,
+                }
+                if head[..count] != PREFACE[..count] {
+                    return Poll::Ready(false);
+                }
+            }
+            Poll::Ready(true)
+        })
+        .await;
+        self.ahead = Bytes::copy_from_slice(&head[..count]);
+        is_http2
     }
 
     /// Writes what fits into the socket's buffer without waiting; for a last word before closing.
@@ -84,6 +120,11 @@ impl Wire {
 impl AsyncRead for Wire {
     #[inline]
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if let Poll::Ready(Ok(())) = read {
@@ -133,3 +174,9 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+/// How a client begins that speaks HTTP/2 and knows that we do (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What handshakes call it (RFC 9113, section 3.2).
+pub(crate) const HTTP2: &[u8] = b"h2";

@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 9112 §3.2 (request target, Host), RFC 3986 §3.2.2 (host).
 
-use http::header::HOST;
+use http::header::{COOKIE, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
@@ -24,6 +24,51 @@ pub(crate) fn settle_host<B>(request: &mut Request<B>) -> Result<(), Problem> {
         return adopt_authority(request);
     }
     Ok(())
+}
+
+/// As [`settle_host`], for a request in HTTP/2, whose fields differ: the authority is one of them and `Host` need not be there, but may not
+/// differ from it; blanks around a value are part of it, so that there may be none; and cookies may come one by one, and are
+/// put together again, as servers in HTTP/1.1 read them.
+///
+/// # Errors
+///
+/// As [`settle_host`]; [`Problem::BadTarget`] also for a scheme that is not HTTP's, and [`Problem::BadField`] for blanks.
+///
+/// Source: RFC 9113, sections 8.2.1, 8.2.3 and 8.3.1.
+pub(crate) fn settle_fields<B>(request: &mut Request<B>) -> Result<(), Problem> {
+    let is_http = matches!(request.uri().scheme_str(), None | Some("http" | "https"));
+    if request.method() == Method::CONNECT || !is_http {
+        return Err(Problem::BadTarget);
+    }
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let mut values = request.headers().values().map(HeaderValue::as_bytes);
+    if values.any(|value| is_blank(value.first()) || is_blank(value.last())) {
+        return Err(Problem::BadField);
+    }
+    join_cookies(request.headers_mut());
+    let Some(authority) = request.uri().authority() else {
+        return sole_host(request.headers());
+    };
+    let differs = |host: &HeaderValue| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes());
+    if request.headers().get_all(HOST).iter().any(differs) {
+        return Err(Problem::BadHost);
+    }
+    adopt_authority(request)
+}
+
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    if let (Some(first), Some(second)) = (lines.next(), lines.next()) {
+        let joined = [first, second]
+            .into_iter()
+            .chain(lines)
+            .collect::<Vec<_>>()
+            .join(&b"; "[..]);
+        // Made of values with a separator that may stand in one.
+        if let Ok(joined) = HeaderValue::try_from(joined) {
+            headers.insert(COOKIE, joined);
+        }
+    }
 }
 
 fn sole_host(headers: &HeaderMap) -> Result<(), Problem> {

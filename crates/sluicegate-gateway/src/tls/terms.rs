@@ -17,10 +17,12 @@ use super::error::TlsError;
 use super::leaf::Leaf;
 use super::material::{Fingerprint, Material};
 use super::names::Names;
+use crate::connection::HTTP2;
 
 /// One listener's certificates and conditions, ready for handshakes. What its files said when they were read.
 pub(crate) struct Terms {
     asked: ListenTls,
+    http2: bool,
     fingerprint: Fingerprint,
     certificates: Vec<(PathBuf, Leaf)>,
     pub(super) acceptor: TlsAcceptor,
@@ -46,14 +48,21 @@ impl Terms {
     /// A listener whose fields and files say what they said before keeps its terms, and with them its session tickets. Where they say
     /// something else, a certificate that has expired is refused if there is one to go on with, that is if `former` has any terms.
     pub(crate) fn of_all(gateway: &Gateway, former: Former<'_>) -> Result<Box<[Option<Arc<Self>>]>, TlsError> {
-        let of_one = |listen: &Listen| listen.tls.as_ref().map(|tls| Self::of(tls, former)).transpose();
+        let of_one = |listen: &Listen| {
+            listen
+                .tls
+                .as_ref()
+                .map(|tls| Self::of(tls, listen.http2, former))
+                .transpose()
+        };
         gateway.listen.iter().map(of_one).collect()
     }
 
-    fn of(asked: &ListenTls, former: Former<'_>) -> Result<Arc<Self>, TlsError> {
+    fn of(asked: &ListenTls, http2: bool, former: Former<'_>) -> Result<Arc<Self>, TlsError> {
         let material = Material::read(asked)?;
         let fingerprint = material.fingerprint();
-        let is_same = |terms: &&Arc<Self>| terms.fingerprint == fingerprint && terms.asked == *asked;
+        let is_same =
+            |terms: &&Arc<Self>| terms.fingerprint == fingerprint && terms.asked == *asked && terms.http2 == http2;
         if let Some(same) = former.terms.iter().flatten().find(is_same) {
             return Ok(Arc::clone(same));
         }
@@ -73,9 +82,10 @@ impl Terms {
                 .iter()
                 .map(|(key, _, leaf)| (Arc::clone(key), leaf.names.clone())),
         );
-        let config = config(asked, &material, names, provider)?;
+        let config = config((asked, http2), &material, names, provider)?;
         Ok(Arc::new(Self {
             asked: asked.clone(),
+            http2,
             fingerprint,
             certificates: certified.into_iter().map(|(_, file, leaf)| (file, leaf)).collect(),
             acceptor: TlsAcceptor::from(Arc::new(config)),
@@ -110,7 +120,7 @@ pub(crate) struct Former<'a> {
 }
 
 fn config(
-    asked: &ListenTls,
+    (asked, http2): (&ListenTls, bool),
     material: &Material,
     names: Names,
     provider: Arc<CryptoProvider>,
@@ -122,7 +132,8 @@ fn config(
         .map_err(TlsError::Library)?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(names));
-    config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+    let http2 = http2.then_some(HTTP2);
+    config.alpn_protocols = http2.into_iter().chain([HTTP1]).map(<[u8]>::to_vec).collect();
     if asks {
         // A ticket would speak for a certificate that has expired meanwhile, or that another policy's authorities do not know.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -135,7 +146,7 @@ fn config(
 
 /// What is spoken inside, as clients may ask for it (RFC 7301). Who asks for other protocols alone is refused by the handshake; who
 /// asks for none gets the last.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+const HTTP1: &[u8] = b"http/1.1";
 
 fn versions(least: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
     match least {

@@ -91,6 +91,8 @@ shape! {
         optional tls: TlsFields,
         /// Whether every connection begins with a header of the PROXY protocol, version 1 or 2, and comes from one of `trusted_proxies`.
         optional proxy_protocol: Truth = "false",
+        /// Whether HTTP/2 is spoken with clients that ask for it, beside HTTP/1.1.
+        optional http2: Truth = "true",
     }
 }
 

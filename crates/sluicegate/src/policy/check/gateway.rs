@@ -96,6 +96,7 @@ fn check_listen(
             address,
             tls,
             proxy_protocol: proxy_protocol.is_some_and(|field| field.value.0),
+            http2: value.http2.value().is_none_or(|truth| truth.0),
         });
     }
     listen

@@ -53,6 +53,8 @@ pub struct Listen {
     /// Whether every connection begins with a header of the PROXY protocol, before TLS if there is any, and comes from a trusted proxy;
     /// false unless said.
     pub proxy_protocol: bool,
+    /// Whether HTTP/2 is spoken with clients that ask for it: by the handshake, or in clear by beginning with it.
+    pub http2: bool,
 }
 
 /// TLS on a listening address.
