@@ -55,6 +55,9 @@ pub(crate) struct Run {
     /// The policy file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Enforce no rule, whatever the file says: all are evaluated, counted and reported only
+    #[arg(long)]
+    pub(crate) shadow: bool,
     /// Log in JSON, one object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -75,6 +78,9 @@ pub(crate) struct Check {
     /// Reckon what limits allow on so many nodes; without it for as many as the file expects (`fanout`), else one
     #[arg(long, value_name = "N", value_parser = nodes)]
     pub(crate) nodes: Option<NonZeroU32>,
+    /// Say what changes for whom if the policy takes the place of this one
+    #[arg(long, value_name = "OLD")]
+    pub(crate) against: Option<PathBuf>,
     /// Answer with one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -285,6 +291,7 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   sluicegate run -c policy.yaml
   sluicegate run -c policy.yaml --json 2>> sluicegate.log
+  sluicegate run -c policy.yaml --shadow   see what would be refused, and refuse nothing
   kill -HUP PID                       read the policy file again
   curl -X POST 127.0.0.1:9900/reload  the same, and be told what came of it
   kill -TERM PID                      drain, then end with 0";
@@ -294,6 +301,7 @@ Examples:
   sluicegate check policy.yaml
   sluicegate check --nodes 100 policy.yaml      what a hundred nodes let pass together
   sluicegate check --strict policy.yaml && systemctl restart sluicegate
+  sluicegate check --against running.yaml policy.yaml    what changes for whom
   sluicegate check --json policy.yaml | jq .faults";
 
 const KEYS_EXAMPLES: &str = "\

@@ -16,7 +16,7 @@ use crate::excerpt::{Excerpt, Shown};
 use crate::exit::Exit;
 use crate::logging::{self, Form};
 use crate::output;
-use crate::reload::{self, Reader, Wishes};
+use crate::reload::{self, Enforcing, Reader, Wishes};
 use crate::signals::{Hangups, Stops};
 use crate::worker;
 
@@ -32,7 +32,12 @@ pub(crate) fn run(arguments: &Run, environment: &dyn Environment) -> anyhow::Res
     };
     let form = if arguments.json { Form::Json } else { Form::Text };
     logging::start(form, LevelFilter::INFO, environment)?;
-    match (run_file(file, form, environment), form) {
+    let enforcing = if arguments.shadow {
+        Enforcing::Nothing
+    } else {
+        Enforcing::WhatTheFileSays
+    };
+    match (run_file(file, enforcing, form, environment), form) {
         (Err(error), Form::Json) => {
             tracing::error!("{error:#}");
             Ok(Exit::Failed)
@@ -41,11 +46,11 @@ pub(crate) fn run(arguments: &Run, environment: &dyn Environment) -> anyhow::Res
     }
 }
 
-fn run_file(file: &Path, form: Form, environment: &dyn Environment) -> anyhow::Result<Exit> {
+fn run_file(file: &Path, enforcing: Enforcing, form: Form, environment: &dyn Environment) -> anyhow::Result<Exit> {
     worker::runtime()?.block_on(async {
         // Before anything else, since SIGHUP would end the process: whoever sends it early may have written the file just now.
         let hangups = Hangups::listen()?;
-        let (fingerprint, policy, warnings) = match read(file) {
+        let (fingerprint, policy, warnings) = match read(file, enforcing) {
             Ok(read) => read,
             Err(error) => {
                 tell(error, form);
@@ -61,20 +66,25 @@ fn run_file(file: &Path, form: Form, environment: &dyn Environment) -> anyhow::R
             return Ok(Exit::Faulty);
         }
         reload::warn(&warnings);
-        serve((file, fingerprint, &policy), hangups, form, environment).await
+        if enforcing == Enforcing::Nothing {
+            tracing::warn!("no rule is enforced: --shadow evaluates and reports all of them, and refuses nobody");
+        }
+        serve((file, fingerprint, &policy), enforcing, hangups, form, environment).await
     })
 }
 
 /// The file, with all that it names of who may call.
-fn read(file: &Path) -> Result<([u8; 32], Policy, Vec<Warning>), PolicyError> {
+fn read(file: &Path, enforcing: Enforcing) -> Result<([u8; 32], Policy, Vec<Warning>), PolicyError> {
     let text = PolicyText::read(file)?;
     let (mut policy, warnings) = text.policy()?;
     let fingerprint = text.complete(&mut policy)?;
+    enforcing.apply(&mut policy);
     Ok((fingerprint, policy, warnings))
 }
 
 async fn serve(
     (file, fingerprint, policy): (&Path, [u8; 32], &Policy),
+    enforcing: Enforcing,
     mut hangups: Hangups,
     form: Form,
     environment: &dyn Environment,
@@ -89,7 +99,14 @@ async fn serve(
     let mut doors = Doors::open(policy, Some(policy_file), environment)?;
     let (settings, limiter) = doors.replaceable();
     let certificates = settings.clone();
-    Reader::new((file.to_owned(), fingerprint, policy), limiter, settings, reloads).start(wishes.clone())?;
+    Reader::new(
+        (file.to_owned(), fingerprint, policy),
+        enforcing,
+        limiter,
+        settings,
+        reloads,
+    )
+    .start(wishes.clone())?;
     for (door, scheme, address) in doors.listeners() {
         match form {
             Form::Text => output::tell(&format_args!("{door} listens on {scheme}://{address}")),

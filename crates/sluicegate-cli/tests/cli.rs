@@ -505,3 +505,55 @@ fn the_demos_policy_is_one_that_check_accepts() {
     let checked = check(&answer.out, &["--strict"]);
     assert_eq!(checked.code, 0, "{}", checked.out);
 }
+
+#[test]
+fn what_changes_for_whom_is_told_before_a_policy_takes_anothers_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).expect("a file");
+        file
+    };
+    let routes = "routes: [{ name: item, path: /items }, { name: rest, path: \"/{*rest}\" }]\n";
+    let old = write(
+        "old.yaml",
+        &format!(
+            "version: 1\n{routes}rules:\n  - {{ name: each, key: ip, limit: 100/min }}\n  - {{ name: gone, key: [], limit: 5/s }}\n  \
+             - {{ name: moved, key: ip, limit: 9/s }}\n"
+        ),
+    );
+    let new = write(
+        "new.yaml",
+        &format!(
+            "version: 1\n{routes}rules:\n  - {{ name: each, key: ip, limit: 60/min, routes: item }}\n  \
+             - {{ name: moved, key: [ip, method], limit: 9/s }}\n  - {{ name: fresh, key: ip, limit: 7/s, enforce: 10% }}\n"
+        ),
+    );
+    let said = |json: bool| {
+        let mut command = assert_cmd::Command::cargo_bin("sluicegate").expect("the binary");
+        command.arg("check").arg("--against").arg(&old).arg(&new);
+        if json {
+            command.arg("--json");
+        }
+        String::from_utf8(command.assert().success().get_output().stdout.clone()).expect("UTF-8")
+    };
+    let text = said(false);
+    for line in [
+        "lowered",
+        "100/min → 60/min, for each ip, on item",
+        "routes: every request → item",
+        "key: [ip] → [ip and method]; everybody starts anew",
+        "7/s, for each ip, on every request, enforced for 10%",
+        "5/s, for all together, on every request",
+    ] {
+        assert!(text.contains(line), "no {line:?} in\n{text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&said(true)).expect("JSON");
+    let words: Vec<_> = json["changes"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|change| change["change"].clone())
+        .collect();
+    assert_eq!(words, ["lowered", "changed", "state_lost", "added", "removed"]);
+}

@@ -36,6 +36,8 @@ struct Inquiry {
     /// Copied, so that it takes no more than it has bytes: each frame may be a few of them in a large buffer of a server's.
     data: BytesMut,
     trailers: Option<HeaderMap>,
+    /// Whether the question wants no more of it, and the rest is read only to be passed on.
+    unreadable: bool,
 }
 
 impl<B> Reading<B> {
@@ -47,6 +49,7 @@ impl<B> Reading<B> {
                 question,
                 data: BytesMut::new(),
                 trailers: None,
+                unreadable: false,
             }),
         }
     }
@@ -63,6 +66,8 @@ where
         let this = self.project();
         let inquiry = this.inquiry.as_mut().expect(POLLED_AGAIN);
         let read = match inquiry.read(this.body, cx) {
+            // A rule that is not enforced may refuse nobody, not even who is slow.
+            Poll::Pending if inquiry.question.is_advisory() => return Poll::Pending,
             Poll::Pending => {
                 ready!(this.deadline.poll(cx));
                 Err(BodyFault::Late)
@@ -73,12 +78,19 @@ where
             question,
             data,
             trailers,
+            unreadable,
         } = this.inquiry.take().expect(POLLED_AGAIN);
         if let Err(fault) = read {
             question.refused();
             return Poll::Ready(Err(fault));
         }
-        let outcome = question.finish()?;
+        let outcome = if unreadable {
+            question.finish_unread()
+        } else if question.is_advisory() {
+            question.finish_advisory()
+        } else {
+            question.finish()?
+        };
         Poll::Ready(Ok((outcome, Replay::read(data.freeze(), trailers))))
     }
 }
@@ -103,7 +115,14 @@ impl Inquiry {
         match frame.into_data() {
             Ok(data) => {
                 self.check_room(data.len() as u64)?;
-                self.question.feed(&data)?;
+                if !self.unreadable
+                    && let Err(fault) = self.question.feed(&data)
+                {
+                    if !self.question.is_advisory() {
+                        return Err(fault.into());
+                    }
+                    self.unreadable = true;
+                }
                 self.data.extend_from_slice(&data);
             }
             Err(other) => self.trailers = other.into_trailers().ok(),

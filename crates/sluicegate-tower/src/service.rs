@@ -9,6 +9,7 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::ACCEPT_ENCODING;
@@ -143,9 +144,21 @@ where
     where
         S: Service<H::Request> + Clone,
         H: HandOver<Replay<B>>,
+        B: Body<Data = Bytes>,
     {
         let (head, body) = request.into_parts();
+        let outcome = match outcome {
+            Outcome::NeedsBody(question) if question.is_advisory() && !fits(&body, question.bytes_max()) => {
+                question.finish_unread()
+            }
+            other => other,
+        };
         let (wait, body) = match outcome {
+            // Only where it needed the body, and nobody read it.
+            Outcome::Decided(Decision::Allow { admitted, report }) => (
+                Wait::delay(admitted, Duration::ZERO, report),
+                Some(Replay::straight(body)),
+            ),
             Outcome::Pending(ticket) => (Wait::Ticket { ticket }, Some(Replay::straight(body))),
             Outcome::NeedsBody(question) => {
                 let reading = Reading::new(question, body);
@@ -284,6 +297,11 @@ where
     let admission = Admission::of(&admitted);
     let passage = Passage::new(admitted, request.method());
     (H::hand_over(request, admission), passage)
+}
+
+/// Whether a body says how long it is, and is no longer than that.
+fn fits<B: Body>(body: &B, bytes_max: usize) -> bool {
+    body.size_hint().exact().is_some_and(|bytes| bytes <= bytes_max as u64)
 }
 
 /// Sends the inner service's answer on its way.

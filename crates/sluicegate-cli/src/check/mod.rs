@@ -1,5 +1,6 @@
 //! `sluicegate check`: every fault at once, or what the rules allow.
 
+mod against;
 mod memory;
 mod rule;
 mod sharing;
@@ -14,6 +15,7 @@ use crate::arguments::Check;
 use crate::excerpt::{Excerpt, Shown};
 use crate::exit::Exit;
 use crate::output;
+use against::Change;
 use memory::MemoryReport;
 use rule::RuleReport;
 
@@ -47,6 +49,10 @@ struct Report {
     rules: Vec<RuleReport>,
     /// How the memory is divided; `None` where the file has faults.
     memory: Option<MemoryReport>,
+    /// What changes for whom; `None` where nothing is compared.
+    changes: Option<Vec<Change>>,
+    /// Why the policy to compare with could not be read.
+    against_unreadable: Option<String>,
     /// Whether the text tells how limits are shared.
     #[serde(skip)]
     shares: bool,
@@ -63,6 +69,8 @@ impl Report {
             warnings: Vec::new(),
             rules: Vec::new(),
             memory: None,
+            changes: None,
+            against_unreadable: None,
             shares: false,
         };
         let nodes = arguments.nodes.unwrap_or(NonZeroU32::MIN);
@@ -78,6 +86,15 @@ impl Report {
                 report.rules = RuleReport::all(&policy, nodes);
                 report.shares = arguments.nodes.is_some() || is_shared(&policy);
                 report.memory = Some(MemoryReport::new(&policy));
+                if let Some(file) = &arguments.against {
+                    match against::read(file) {
+                        Ok(old) => report.changes = Some(against::changes(&old, &policy)),
+                        Err(why) => {
+                            report.against_unreadable = Some(format!("{}: {why}", file.display()));
+                            report.ok = false;
+                        }
+                    }
+                }
                 report.warnings = warnings;
             }
             Err(PolicyError::Faulty(faults)) => {
@@ -123,6 +140,22 @@ impl Report {
         if self.memory.is_some() {
             text.push('\n');
         }
+        if let Some(why) = &self.against_unreadable {
+            let _ = writeln!(
+                text,
+                "error: nothing to compare with: {}\n = remedy: name the policy in force\n",
+                Shown(why)
+            );
+        }
+        if let Some(changes) = &self.changes {
+            if changes.is_empty() {
+                text.push_str("nothing changes for anybody\n");
+            }
+            for line in against::table(changes) {
+                let _ = writeln!(text, "{line}");
+            }
+            text.push('\n');
+        }
         let faults = self.faults.len() + self.faults_omitted;
         let _ = writeln!(
             text,
@@ -130,7 +163,7 @@ impl Report {
             Shown(&self.file),
             count(faults, "fault"),
             count(self.warnings.len(), "warning"),
-            if faults == 0 && !self.ok {
+            if faults == 0 && !self.ok && self.against_unreadable.is_none() {
                 ", which --strict takes for faults"
             } else {
                 ""

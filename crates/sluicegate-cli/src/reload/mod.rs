@@ -34,6 +34,7 @@ use crate::key_server;
 #[derive(Debug)]
 pub(crate) struct Reader {
     file: PathBuf,
+    enforcing: Enforcing,
     /// Files that the policy in force names.
     named: Vec<PathBuf>,
     /// Of all contents that are in force.
@@ -43,6 +44,23 @@ pub(crate) struct Reader {
     limiter: Arc<Limiter>,
     reloads: Reloads,
     told: Told,
+}
+
+/// Which rules are enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Enforcing {
+    /// Those that the file says, for whom it says.
+    WhatTheFileSays,
+    /// None: `--shadow`.
+    Nothing,
+}
+
+impl Enforcing {
+    pub(crate) fn apply(self, policy: &mut Policy) {
+        if self == Self::Nothing {
+            policy.shadow();
+        }
+    }
 }
 
 /// What only a restart can change, besides what the gateway says of itself.
@@ -59,12 +77,14 @@ impl Reader {
     /// the gateway.
     pub(crate) fn new(
         (file, fingerprint, policy): (PathBuf, [u8; 32], &Policy),
+        enforcing: Enforcing,
         limiter: Arc<Limiter>,
         settings: Settings,
         reloads: Reloads,
     ) -> Self {
         Self {
             file,
+            enforcing,
             named: named(policy),
             fingerprint,
             fixed: Fixed {
@@ -141,6 +161,7 @@ impl Reader {
         let text = PolicyText::read(&self.file)?;
         let (mut policy, warnings) = text.policy()?;
         let fingerprint = text.complete(&mut policy)?;
+        self.enforcing.apply(&mut policy);
         Ok((text, policy, warnings, fingerprint))
     }
 

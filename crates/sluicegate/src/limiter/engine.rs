@@ -82,6 +82,8 @@ pub(super) struct OnRoute {
     pub(super) head: RuleSet,
     /// Rules that need its body.
     pub(super) body: RuleSet,
+    /// Whether all of those are in shadow mode, so that nothing that is wrong with a body may refuse its request.
+    pub(super) is_body_advisory: bool,
     /// What is looked for in the body of a request, and of its response.
     pub(super) request: Pointers,
     pub(super) response: Pointers,
@@ -479,6 +481,9 @@ impl OnRoute {
                 sensitivity: Sensitivity::of(route),
                 path_parts: route.into_iter().flat_map(|route| PathPart::all(&route.path)).collect(),
             },
+            is_body_advisory: body
+                .iter()
+                .all(|rule: &usize| policy.rules[*rule].enforce == Enforce::SHADOW),
             head: set(head),
             body: set(body),
             request: distinct(all().flat_map(checked::Rule::request_members))?,

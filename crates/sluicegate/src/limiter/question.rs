@@ -75,6 +75,12 @@ impl BodyQuestion {
         self.engine.resolver.identity.body_bytes
     }
 
+    /// Whether no rule that asks is enforced. A door then refuses nobody for a body that cannot be read, and reads none that is longer than
+    /// [`BodyQuestion::bytes_max`], or does not say how long it is: it asks for the decision by [`BodyQuestion::finish_unread`].
+    pub fn is_advisory(&self) -> bool {
+        self.engine.on_route(self.route).is_body_advisory
+    }
+
     /// The next piece of the body.
     ///
     /// # Errors
@@ -118,16 +124,35 @@ impl BodyQuestion {
                 return Err(fault);
             }
         };
+        Ok(self.decide(&values))
+    }
+
+    /// As [`BodyQuestion::finish`] for a question that [is advisory](Self::is_advisory): a body that cannot be read has none of the members.
+    pub fn finish_advisory(mut self) -> Outcome {
+        match self.reader.take().map(BodyReader::finish) {
+            Some(Ok(values)) => self.decide(&values),
+            None | Some(Err(_)) => self.finish_unread(),
+        }
+    }
+
+    /// Decides as for a request without a body: for whoever cannot read it, and may refuse nobody for that.
+    pub fn finish_unread(mut self) -> Outcome {
+        self.reader = None;
+        let values = Values::none(&self.engine.on_route(self.route).request);
+        self.decide(&values)
+    }
+
+    fn decide(mut self, values: &Values) -> Outcome {
         let engine = Arc::clone(&self.engine);
         let on_route = engine.on_route(self.route);
-        let body = Some((&on_route.request, &values));
+        let body = Some((&on_route.request, values));
         let attributes = self.kept.attributes(&engine, on_route, body);
         let mut charges = Charges::new();
         let mut together = SharedCharges::new();
         let charged = engine.charge(&on_route.body.alone, &attributes, &mut charges);
         if let Err(refused) = charged.and_then(|()| engine.charge_shared(&on_route.body, &attributes, &mut together)) {
             self.keep_penalties();
-            return Ok(Outcome::Decided(engine.deny_without_charge(self.route, &refused)));
+            return Outcome::Decided(engine.deny_without_charge(self.route, &refused));
         }
         let mut report = std::mem::take(&mut self.report);
         // A request that leaves while it waits for the head's rules gets back what the body's took, too.
@@ -136,15 +161,15 @@ impl BodyQuestion {
             None => Takings::new(),
         };
         match engine.take(&charges, &together, Patience::Waits, &mut report, &mut takings) {
-            Phase::Passed { delay } => Ok(Outcome::Decided(self.pass(takings, delay, report))),
+            Phase::Passed { delay } => Outcome::Decided(self.pass(takings, delay, report)),
             Phase::Refused => {
                 self.keep_penalties();
-                Ok(Outcome::Decided(engine.deny(self.route, report)))
+                Outcome::Decided(engine.deny(self.route, report))
             }
             Phase::Waits(waits) => {
                 let route = self.route;
                 let then = Then::AfterBody(Box::new(self), takings);
-                Ok(Outcome::Pending(Ticket::new(&engine, route, waits, report, then)))
+                Outcome::Pending(Ticket::new(&engine, route, waits, report, then))
             }
         }
     }

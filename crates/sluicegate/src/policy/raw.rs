@@ -68,6 +68,8 @@ shape! {
         optional deadlines: DeadlinesFields,
         /// How much one request, or all clients together, may hold.
         optional caps: CapsFields,
+        /// A header, beginning with `x-`, in which every response names the rules in shadow mode that apply to it, and what each would have said; for the time in which a rule is tried.
+        optional shadow_header: HeaderName,
         /// Whether `X-HTTP-Method-Override` and its like make a POST another method, or are taken out alone.
         optional method_override: MethodOverride = "strip",
     }

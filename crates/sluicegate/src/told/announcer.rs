@@ -29,6 +29,8 @@ pub(crate) struct Announcer {
     /// For each route, and at the end for requests of none: the field with all the rules that are enforced for every
     /// key. `None` where there is none, or where it depends on the key.
     policies: Box<[Option<HeaderValue>]>,
+    /// Where rules in shadow mode are named, if they are.
+    shadow_header: Option<HeaderName>,
 }
 
 /// What is told of one rule.
@@ -52,15 +54,23 @@ struct Item {
 /// The fields that tell a client of its limits, ready to be added to a response.
 #[derive(Debug, Clone)]
 pub struct Announcement {
-    policy: HeaderValue,
-    standing: HeaderValue,
+    /// The policy, and where the client stands.
+    limits: Option<(HeaderValue, HeaderValue)>,
+    /// What rules in shadow mode would have said.
+    shadow: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Announcement {
-    /// Appends both fields; an upstream's own stay as they are, since nobody may make them more permissive.
+    /// Appends both fields; an upstream's own stay as they are, since nobody may make them more permissive. The header for rules in shadow
+    /// mode is ours alone.
     pub fn add_to(self, headers: &mut HeaderMap) {
-        headers.append(RATELIMIT_POLICY, self.policy);
-        headers.append(RATELIMIT, self.standing);
+        if let Some((policy, standing)) = self.limits {
+            headers.append(RATELIMIT_POLICY, policy);
+            headers.append(RATELIMIT, standing);
+        }
+        if let Some((name, value)) = self.shadow {
+            headers.insert(name, value);
+        }
     }
 }
 
@@ -84,11 +94,36 @@ impl Announcer {
             HeaderValue::try_from(items).ok().filter(|value| !value.is_empty())
         });
         let policies = policies.collect();
-        Self { rules, policies }
+        let gateway = policy.gateway.as_ref();
+        Self {
+            rules,
+            policies,
+            shadow_header: gateway.and_then(|gateway| gateway.shadow_header.clone()),
+        }
     }
 
     /// What is told of where a client stands; `None` if there is nothing to tell.
     pub(crate) fn announcement(&self, route: Option<RouteId>, report: &Report) -> Option<Announcement> {
+        let (limits, shadow) = (self.limits(route, report), self.shadow(report));
+        (limits.is_some() || shadow.is_some()).then_some(Announcement { limits, shadow })
+    }
+
+    /// What the rules in shadow mode would have said, as a List of structured Strings; `None` where nobody wants to know.
+    fn shadow(&self, report: &Report) -> Option<(HeaderName, HeaderValue)> {
+        let name = self.shadow_header.as_ref()?;
+        let mut items = String::new();
+        for state in report.states().iter().filter(|state| state.mode == Mode::Shadow) {
+            let Some(item) = self.rules.get(state.rule.index()) else {
+                continue;
+            };
+            let outcome = if state.passes() { "allow" } else { "deny" };
+            push(&mut items, &format!("{};outcome={outcome}", item.name));
+        }
+        let value = HeaderValue::try_from(items).ok().filter(|value| !value.is_empty())?;
+        Some((name.clone(), value))
+    }
+
+    fn limits(&self, route: Option<RouteId>, report: &Report) -> Option<(HeaderValue, HeaderValue)> {
         let enforced = || report.states().iter().filter(|state| state.mode == Mode::Enforced);
         let told = || enforced().filter_map(|state| Some((self.rules.get(state.rule.index())?, state)));
         let mut standing = String::with_capacity(64);
@@ -107,10 +142,7 @@ impl Announcer {
             told().for_each(|(item, _)| push(&mut items, &item.policy));
             HeaderValue::try_from(items).ok()
         });
-        Some(Announcement {
-            policy: policy?,
-            standing: HeaderValue::try_from(standing).ok()?,
-        })
+        Some((policy?, HeaderValue::try_from(standing).ok()?))
     }
 
     /// The name of a rule and its limit, for a problem document.

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::super::checked::{
     Admin, Caps, ClientAuth, ClientAuthorities, Deadlines, Gateway, Listen, ListenTls, Server, ServerCertificate,
     TlsVersion, Upstream,
@@ -45,6 +47,7 @@ pub(super) fn check(raw: GatewayFields, admin: &Admin, trust: Trust, findings: &
         threads: raw.threads.value().and_then(|threads| usize::try_from(threads.0).ok()),
         deadlines: raw.deadlines.value().map_or_else(Deadlines::default, check_deadlines),
         caps: raw.caps.value().map_or_else(Caps::default, check_caps),
+        shadow_header: check_shadow_header(raw.shadow_header, findings),
         method_override: raw.method_override.value().unwrap_or_default(),
         listen: listen?,
         upstreams: upstreams?,
@@ -211,6 +214,19 @@ fn check_deadlines(raw: DeadlinesFields) -> Deadlines {
 
 fn or<const MIN: u64, const MAX: u64>(field: Field<Span<MIN, MAX>>, default: Duration) -> Duration {
     field.value().map_or(default, |span| span.0)
+}
+
+/// A header of ours must not be one that means something to others.
+fn check_shadow_header(raw: Field<HeaderName>, findings: &mut Findings<'_>) -> Option<HeaderName> {
+    let Located { value, spot } = raw.given()?;
+    if !value.as_str().starts_with("x-") {
+        findings.fault(
+            spot,
+            format!("\"{value}\" may mean something to others"),
+            "write a header of your own that begins with x-, such as x-sluicegate-shadow",
+        );
+    }
+    Some(value)
 }
 
 fn check_caps(raw: CapsFields) -> Caps {

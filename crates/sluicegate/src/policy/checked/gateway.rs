@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::HeaderName;
+
 /// The reverse proxy's listeners, upstreams, deadlines and caps.
 #[derive(Debug, Clone)]
 pub struct Gateway {
@@ -19,6 +21,8 @@ pub struct Gateway {
     pub caps: Caps,
     /// What becomes of a header that asks for another method.
     pub method_override: MethodOverride,
+    /// The header in which responses name rules in shadow mode, and what each would have said; `None` names none. It begins with `x-`.
+    pub shadow_header: Option<HeaderName>,
 }
 
 /// What becomes of `X-HTTP-Method-Override`, `X-HTTP-Method` and `X-Method-Override`. No upstream sees them.

@@ -61,3 +61,13 @@ pub struct Policy {
     /// The limits, in file order.
     pub rules: Vec<Rule>,
 }
+
+impl Policy {
+    /// Puts every rule into shadow mode: each is evaluated and reported, and none is enforced. What is no limit stays as it is: requests
+    /// that cannot be read in one way, and caps.
+    pub fn shadow(&mut self) {
+        for rule in &mut self.rules {
+            rule.enforce = Enforce::SHADOW;
+        }
+    }
+}
