@@ -1,6 +1,7 @@
 //! What changes for whom when one policy takes another's place.
 
 use std::cmp::Ordering;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
@@ -16,7 +17,8 @@ pub(super) struct Change {
     of: &'static str,
     name: String,
     /// What has become of it.
-    change: Word,
+    #[serde(rename = "change")]
+    word: Word,
     /// What it was and is, and for whom.
     text: String,
 }
@@ -63,8 +65,8 @@ pub(super) fn read(file: &Path) -> Result<Policy, String> {
 /// All differences, in the order of the new file; what is gone stands behind its kind.
 pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (of, name, change, text) in routes(old, new).chain(entries(old, new)).chain(rules(old, new)) {
-        changes.push(Change { of, name, change, text });
+    for (of, name, word, text) in routes(old, new).chain(entries(old, new)).chain(rules(old, new)) {
+        changes.push(Change { of, name, word, text });
     }
     changes
 }
@@ -93,7 +95,7 @@ fn routes<'p>(old: &'p Policy, new: &'p Policy) -> impl Iterator<Item = Found> +
 
 /// Which requests a route takes in, and what becomes of them.
 fn told_route(policy: &Policy, route: &Route) -> String {
-    let methods: Vec<&str> = route.methods.iter().map(|method| method.as_str()).collect();
+    let methods: Vec<String> = route.methods.iter().map(ToString::to_string).collect();
     let mut told = vec![methods.join(" "), route.hosts.join(" "), route.path.clone()];
     if let Some(class) = route.sensitivity {
         told.push(format!("({})", class.as_str()));
@@ -157,18 +159,21 @@ fn rules<'p>(old: &'p Policy, new: &'p Policy) -> impl Iterator<Item = Found> + 
 
 /// For whom a rule counts, and on which requests.
 fn whom(policy: &Policy, rule: &Rule) -> String {
+    // Writing to a string does not fail.
     let mut text = match key(rule).as_str() {
         "" => ", for all together".to_owned(),
         key => format!(", for each {key}"),
     };
-    text.push_str(&format!(", on {}", on(policy, rule)));
+    let _ = write!(text, ", on {}", on(policy, rule));
     if let Some(when) = &rule.when {
-        text.push_str(&format!(", when {}", when.source()));
+        let _ = write!(text, ", when {}", when.source());
     }
     match rule.enforce {
         Enforce::ALL => {}
         Enforce::SHADOW => text.push_str(", in shadow mode"),
-        share => text.push_str(&format!(", enforced for {}%", share.as_percent())),
+        share => {
+            let _ = write!(text, ", enforced for {}%", share.as_percent());
+        }
     }
     text
 }
@@ -285,7 +290,7 @@ pub(super) fn table(changes: &[Change]) -> Vec<String> {
     let rows = changes.iter().map(|change| {
         [
             format!("{} {}", change.of, change.name),
-            change.change.as_str().to_owned(),
+            change.word.as_str().to_owned(),
             change.text.clone(),
         ]
     });
