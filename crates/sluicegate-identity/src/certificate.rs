@@ -57,9 +57,10 @@ fn subject(name: &X509Name<'_>) -> String {
                 text.push(if part == 0 { ',' } else { '+' });
             }
             let kind = attribute.attr_type();
-            match oid2abbrev(kind, oid_registry()) {
-                Ok(short) => text.push_str(short),
-                Err(_) => text.push_str(&kind.to_id_string()),
+            if let Ok(short) = oid2abbrev(kind, oid_registry()) {
+                text.push_str(short);
+            } else {
+                text.push_str(&kind.to_id_string());
             }
             text.push('=');
             if let Ok(value) = attribute.as_str() {

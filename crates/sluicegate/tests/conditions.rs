@@ -1,5 +1,7 @@
 //! What rules apply to by conditions, what is always allowed, and what keys are made of, by whole policies.
 
+#![allow(clippy::panic, reason = "a test's way to fail")]
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sluicegate::policy::Policy;
 use sluicegate::{AllowId, Decision, Limiter, ManualClock, Outcome, Reason, Request, RuleId, Secret};

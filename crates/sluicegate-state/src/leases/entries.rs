@@ -127,12 +127,11 @@ impl Stripe {
             last_waiter: NONE,
         };
         let entries = &mut self.entries.0;
-        match entries.get_mut(place as usize) {
-            Some(former) => *former = entry,
-            None => {
-                entries.push(entry);
-                self.plans.0.push(Link::new());
-            }
+        if let Some(former) = entries.get_mut(place as usize) {
+            *former = entry;
+        } else {
+            entries.push(entry);
+            self.plans.0.push(Link::new());
         }
         let key_of = |place: &u32| entries[*place as usize].key;
         self.places.insert_unique(newcomer.spot.key, place, key_of);

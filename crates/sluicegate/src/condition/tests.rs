@@ -1,5 +1,7 @@
 //! What expressions say of a request, and what is wrong with those that make no sense.
 
+#![allow(clippy::panic, reason = "a test's way to fail")]
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 
