@@ -250,6 +250,35 @@ fn a_penalty_that_has_to_ask_is_charged_though_the_request_is_refused() {
     );
 }
 
+/// They were dropped with the requests that no answer can reach any more, so that a node under load let guesses go uncounted.
+#[test]
+fn a_driver_that_is_held_up_loses_nothing_that_is_charged_to_a_refused_request() {
+    let node = Node::alone();
+    let guesses = Node::bucket("2/h", Sharing::Exact, OnStoreLoss::Closed);
+    let penalty = SharedCharge {
+        when_refused: WhenRefused::Charge,
+        ..Node::charge(&guesses, 0, 1, 1)
+    };
+    for _ in 0..2 {
+        waits(node.take(&[penalty], Patience::Waits, &mut Report::new())).refuse();
+        for _ in 0..3 {
+            node.pass(Duration::from_millis(20));
+            node.leases.expire(node.clock.now());
+        }
+        assert_eq!(node.sync(ROUND_TRIP), 1);
+    }
+    assert!(!admits(&node, &guesses, 1, 1));
+    // A store that is lost is not owed the asking: when it is back, nothing is due.
+    let other = Node::bucket("3/h", Sharing::Exact, OnStoreLoss::Closed);
+    let penalty = SharedCharge {
+        when_refused: WhenRefused::Charge,
+        ..Node::charge(&other, 0, 2, 1)
+    };
+    waits(node.take(&[penalty], Patience::Waits, &mut Report::new())).refuse();
+    node.leases.dismiss(Lane(0), node.clock.now());
+    assert_eq!(node.sync(ROUND_TRIP), 0);
+}
+
 /// The units were reported and came back by themselves; given back, they came back once more.
 #[test]
 fn what_is_given_back_after_it_was_told_does_not_come_back_twice() {

@@ -92,7 +92,10 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    #[expect(clippy::needless_pass_by_value, reason = "a table reads better without a borrow in each line")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a table reads better without a borrow in each line"
+    )]
     fn check(query: &str, expected: Claim<&str>) {
         let expected = match expected {
             Claim::One(text) => Claim::One(Cow::Borrowed(text.as_bytes())),

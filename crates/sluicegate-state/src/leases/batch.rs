@@ -3,7 +3,7 @@
 use std::task::Waker;
 
 use sluicegate_core::Timestamp;
-use sluicegate_core::sharing::{Look, TooLate};
+use sluicegate_core::sharing::{Look, TooLate, WAIT_US};
 
 use super::bucket::SharedBucket;
 use super::entries::{Entry, Stripe};
@@ -303,6 +303,11 @@ impl Leases {
         let mut woken = Woken::default();
         let mut stripe = self.stripe(shard);
         while let Some(late) = stripe.pop_late(latest) {
+            if latest.is_finite() && !late.was_asked && late.owed.is_for_nobody() {
+                // A driver that was held up must not lose what is to be charged though nobody waits for it. A lane that is lost ends it.
+                stripe.wait(late.place, late.cost, time + WAIT_US, late.owed);
+                continue;
+            }
             let entry = stripe.entries.at(late.place);
             entry.side.leave(late.cost, late.was_asked);
             if let Owed::Promise(promise) = late.owed

@@ -247,6 +247,15 @@ impl Owed {
     fn take(&mut self) -> Self {
         std::mem::replace(self, Self::Answered)
     }
+
+    /// Whether nobody hears the answer, and the units are to be charged all the same.
+    pub(super) fn is_for_nobody(&self) -> bool {
+        match self {
+            Self::Promise(promise) => promise.is_for_nobody(),
+            Self::Nobody => true,
+            Self::Answered => false,
+        }
+    }
 }
 
 /// Whom answers woke: to be woken once the stripe's lock is free, since a waker may run anything, also the end of a request that
@@ -269,6 +278,11 @@ impl Promise {
     /// Whether what is granted is put right when the request ends.
     pub(super) const fn is_held(&self) -> bool {
         self.is_held
+    }
+
+    fn is_for_nobody(&self) -> bool {
+        let state = lock(&self.shared);
+        state.is_abandoned && state.penalties & (1 << self.which) != 0
     }
 
     /// Answers, and tells whom that wakes. `Err` if nobody waits for it any more.
