@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use sluicegate_core::sharing::exchange::Rules;
 use sluicegate_core::sharing::{Ask, EPOCH_UNIX_US, Lease, Look, Now, Pacing, Reply, Terms, View, WAIT_US};
 
+use super::settling::{Books, Ends, Truth};
 use super::store::Kept;
 use super::{Call, Chance, Net, Request, Scheme, Setup, Timer, What};
 
@@ -13,6 +14,8 @@ use super::{Call, Chance, Net, Request, Scheme, Setup, Timer, What};
 pub enum Ablation {
     /// What is outstanding does not block refill.
     Outstanding,
+    /// What is taken for requests that settle counts as spent.
+    Taken,
     /// It blocks refill only after a report was settled.
     FloorFirst,
     /// After an outage a node reports all that it let through, as most limiters do.
@@ -35,6 +38,8 @@ pub struct Leases {
     live: f64,
     dead: u32,
     crossing: Crossing,
+    /// Where requests reserve.
+    books: Option<Books>,
 }
 
 /// What was taken for requests in one window of the store's clock, and passed in the next.
@@ -109,6 +114,7 @@ const CALLS: u32 = 1;
 const WAITED: u32 = 2;
 const PROBE: u32 = 3;
 const DEAD: u32 = 4;
+const ENDED: u32 = 5;
 
 /// Most keys of one call.
 const KEYS_MAX: usize = 128;
@@ -157,6 +163,7 @@ impl Leases {
             live: f64::from(setup.nodes),
             dead: 0,
             crossing: Crossing::default(),
+            books: None,
         }
     }
 
@@ -170,6 +177,18 @@ impl Leases {
     pub fn without(mut self, ablation: Ablation) -> Self {
         self.ablation = Some(ablation);
         self
+    }
+
+    /// The same of requests that reserve and settle. The setup's terms have to be [`held`](Terms::held).
+    #[must_use]
+    pub fn settling(mut self, ends: Ends, seed: u64) -> Self {
+        self.books = Some(Books::new(ends, seed));
+        self
+    }
+
+    /// What requests have really cost that reserved; `None` where they spend for good.
+    pub fn truth(&self, setup: &Setup) -> Option<Truth> {
+        self.books.as_ref().map(|books| books.truth(setup))
     }
 
     /// What a node's decisions go by.
@@ -318,7 +337,17 @@ impl Leases {
         }
     }
 
-    fn pass(net: &mut Net<Batch>, entry: &mut Entry, look: Look, request: &Request) {
+    /// Lets a request through that [`Lease::look`] has let pass.
+    fn pass(&mut self, net: &mut Net<Batch>, view: &View<'_>, place: u32, look: Look, request: &Request) {
+        let entry = &mut self.entries[place as usize];
+        if let Some(books) = &mut self.books {
+            let spent = entry.lease.reserve(view, look, request.cost);
+            if let (number, Some(ends_at)) = books.note(net.now, place, spent, request) {
+                net.set_timer(ends_at, ENDED, number);
+            }
+        } else {
+            let _ = entry.lease.spend(view, look, request.cost);
+        }
         if look == Look::Share {
             entry.shared += request.cost;
         }
@@ -327,9 +356,13 @@ impl Leases {
 
     /// Gives what was taken to those it was asked for, in order; who gets nothing takes what the lease has, or is refused.
     fn serve_waiters(&mut self, net: &mut Net<Batch>, view: &View<'_>, place: u32, reply: &Reply) {
-        let entry = &mut self.entries[place as usize];
-        let mut taken = reply.taken;
-        while entry.waiters.front().is_some_and(|waiter| waiter.was_asked) {
+        // What is held for requests is in the lease already.
+        let mut taken = if self.books.is_some() { 0.0 } else { reply.taken };
+        loop {
+            let entry = &mut self.entries[place as usize];
+            if !entry.waiters.front().is_some_and(|waiter| waiter.was_asked) {
+                break;
+            }
             let Some(waiter) = entry.waiters.pop_front() else { break };
             let cost = waiter.request.cost;
             if taken >= cost {
@@ -339,17 +372,20 @@ impl Leases {
             }
             let look = entry.lease.look(view, cost);
             if look.passes() {
-                let _ = entry.lease.spend(view, look, cost);
-                Self::pass(net, entry, look, &waiter.request);
+                self.pass(net, view, place, look, &waiter.request);
             } else {
                 net.refuse(&waiter.request);
             }
         }
         if taken > 0.0 {
-            entry.lease.return_taken(view, taken);
+            self.entries[place as usize].lease.return_taken(view, taken);
         }
         // Those who came while it was under way need no ask of their own where the lease that came does for them.
-        while let Some(waiter) = entry.waiters.front().copied() {
+        loop {
+            let entry = &mut self.entries[place as usize];
+            let Some(waiter) = entry.waiters.front().copied() else {
+                break;
+            };
             let cost = waiter.request.cost;
             let look = entry.lease.look(view, cost);
             if !look.passes() {
@@ -357,8 +393,7 @@ impl Leases {
             }
             entry.waiters.pop_front();
             entry.lease.leave(cost, false);
-            let _ = entry.lease.spend(view, look, cost);
-            Self::pass(net, entry, look, &waiter.request);
+            self.pass(net, view, place, look, &waiter.request);
         }
     }
 
@@ -396,6 +431,22 @@ impl Leases {
                 net.refuse(&waiter.request);
             }
         }
+    }
+
+    /// A request has ended that reserved; of a node that died, nobody hears of it.
+    fn ended(&mut self, net: &mut Net<Batch>, number: u32) {
+        let Some(books) = &mut self.books else { return };
+        let reserved = books.reserved(number);
+        let node = self.entries[reserved.entry as usize].node;
+        if self.nodes[node as usize].is_dead {
+            return;
+        }
+        books.settle(number);
+        let plan = net.setup.plan;
+        let view = plan.view(self.at(node, net.now));
+        let lease = &mut self.entries[reserved.entry as usize].lease;
+        lease.settle(&view, &reserved.spent, reserved.cost, reserved.actual);
+        self.arm(net, reserved.entry);
     }
 
     fn probe(&mut self, net: &mut Net<Batch>, number: u32) {
@@ -458,10 +509,13 @@ impl Scheme for Leases {
         let entry = &mut self.entries[place as usize];
         entry.lease.note(&view, request.cost);
         let look = entry.lease.look(&view, request.cost);
-        let _ = entry.lease.spend(&view, look, request.cost);
         if look.passes() {
-            Self::pass(net, entry, look, &request);
-        } else if look == Look::Wait {
+            self.pass(net, &view, place, look, &request);
+            self.arm(net, place);
+            return;
+        }
+        let _ = entry.lease.spend(&view, look, request.cost);
+        if look == Look::Wait {
             entry.waiters.push_back(Waiter {
                 request,
                 was_asked: false,
@@ -485,6 +539,7 @@ impl Scheme for Leases {
             }
             WAITED => self.waited(net, timer.which),
             PROBE => self.probe(net, timer.which),
+            ENDED => self.ended(net, timer.which),
             DEAD => self.live = (self.live - f64::from(timer.which)).max(1.0),
             _ => {}
         }
@@ -499,6 +554,7 @@ impl Scheme for Leases {
         batch.served_at = store_time;
         let rules = Rules {
             outstanding_blocks_refill: self.ablation != Some(Ablation::Outstanding),
+            taken_stays_outstanding: self.ablation != Some(Ablation::Taken),
             floors_before_settling: self.ablation != Some(Ablation::FloorFirst),
             ..Rules::ALL
         };

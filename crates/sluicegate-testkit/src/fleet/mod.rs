@@ -24,6 +24,7 @@ mod meter;
 mod net;
 mod outcome;
 mod rivals;
+mod settling;
 mod store;
 
 pub use chance::Chance;
@@ -34,6 +35,7 @@ pub use meter::Meter;
 pub use net::{Call, Net, Timer};
 pub use outcome::{BIN_US, Outcome};
 pub use rivals::{Exact, Push, Split};
+pub use settling::{Ends, Truth};
 
 use load::Arrivals;
 use net::Event;

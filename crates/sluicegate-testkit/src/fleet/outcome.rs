@@ -132,7 +132,7 @@ impl Outcome {
 }
 
 /// By which time a meter counts: windows are those of the store's clock.
-fn metered_at(terms: &Terms, now: f64) -> f64 {
+pub(super) fn metered_at(terms: &Terms, now: f64) -> f64 {
     match terms.kind {
         Kind::Bucket => now,
         Kind::SlidingWindow | Kind::FixedWindow => (STORE_BEGINS_AT + EPOCH_UNIX_US) % terms.ttl + now,

@@ -7,4 +7,5 @@ mod many_keys;
 mod permits;
 mod rivals;
 mod search;
+mod settling;
 mod steady;

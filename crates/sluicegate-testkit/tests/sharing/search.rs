@@ -24,7 +24,7 @@ const CASES: u32 = 1_000;
 const REQUESTS: f64 = 10_000.0;
 
 /// What the search plays: anything that the numbers allow.
-fn any_setup(seed: u64, kind: Kind, sharing: Sharing) -> Setup {
+pub(crate) fn any_setup(seed: u64, kind: Kind, sharing: Sharing) -> Setup {
     let mut chance = Chance::new(seed);
     let nodes = chance.spread(2.0, 300.0) as u32;
     let limit = match kind {
@@ -158,7 +158,7 @@ fn beyond_the_bound(setup: &Setup, seed: u64) -> f64 {
 }
 
 /// What all nodes may owe. Once some have died the others may owe more each, and what those owed may still be missing.
-fn allowances(setup: &Setup) -> f64 {
+pub(crate) fn allowances(setup: &Setup) -> f64 {
     let nodes = setup.plan.nodes(f64::from(setup.nodes));
     let is_death = |fault: &Fault| matches!(fault.what, What::Kill(_));
     if setup.faults.iter().any(is_death) {
@@ -218,7 +218,7 @@ proptest! {
     }
 }
 
-fn window(seed: u64) -> Kind {
+pub(crate) fn window(seed: u64) -> Kind {
     if seed.is_multiple_of(2) {
         Kind::SlidingWindow
     } else {

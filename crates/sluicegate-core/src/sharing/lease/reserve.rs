@@ -40,7 +40,11 @@ impl Lease {
                     self.give_to_window(view, *epoch, less);
                 }
             }
-            (Look::Allowance, _) if spent.asks == self.asks => self.unpaid = (self.unpaid - less).max(0.0),
+            (Look::Allowance, _) if spent.asks == self.asks => {
+                // What was forgotten of it meanwhile is not owed any more. More would be what others owe.
+                let forgotten = (view.at.time - spent.at).max(0.0) * view.forgiven_rate();
+                self.unpaid = (self.unpaid - (less - forgotten).max(0.0)).max(0.0);
+            }
             (Look::Allowance, _) => self.settle_taken(view, less, spent.at),
             (Look::Share, _) => self.settle_share(view, spent.at, less),
             (Look::Open | Look::Wait | Look::Deny { .. } | Look::Never, _) => {}

@@ -1,5 +1,6 @@
 //! What requests hold until they end.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
@@ -247,4 +248,25 @@ fn during_an_outage_the_share_limits_and_a_late_refund_revives_none_of_it() {
     assert!(world.reserve(&mut lease, 9.0).is_some());
     world.settle(&mut lease, &spent, 10.0, 0.0);
     assert!(world.reserve(&mut lease, 2.0).is_none());
+}
+
+/// Regression: long requests that had been forgotten, and then turned out to have cost nothing, took what others owed with them.
+#[test]
+fn what_was_forgotten_of_a_request_takes_nothing_with_it_of_what_others_owe() {
+    // Of its ten units a node may forget one every two seconds.
+    let mut world = of_requests_that_settle("100/s burst 1000", Sharing::Hybrid);
+    let mut lease = world.lease();
+    let mut forgotten = Vec::new();
+    for _ in 0..20 {
+        forgotten.push(world.reserve(&mut lease, 1.0).expect("it is not refused"));
+        world.drive(&mut lease, 3.0 * SECOND);
+    }
+    for _ in 0..5 {
+        world.reserve(&mut lease, 1.0).expect("it is not refused");
+    }
+    assert_eq!(lease.unreported(), 5.0);
+    for spent in &forgotten[..19] {
+        world.settle(&mut lease, spent, 1.0, 0.0);
+    }
+    assert_eq!(lease.unreported(), 5.0);
 }
