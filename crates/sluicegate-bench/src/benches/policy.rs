@@ -48,7 +48,8 @@ pub(crate) fn policy(scale: Scale) -> Result<Report, BenchError> {
             pin(0);
             whole(scale, 1, scale.rounds(7), &mut report)?;
             whole(scale, scale.pick(1_000_000, 2_000), scale.rounds(5), &mut report)?;
-            matching(scale, &mut report)
+            matching(scale, &mut report)?;
+            conditions(scale, &mut report)
         });
         pinned.join().map_err(|_| BenchError::panicked(BENCH))?
     })?;
@@ -182,6 +183,79 @@ fn matching(scale: Scale, report: &mut Report) -> Result<(), BenchError> {
     Ok(())
 }
 
+/// One rule applies by a condition: what the condition adds to the same rule without one.
+fn conditions(scale: Scale, report: &mut Report) -> Result<(), BenchError> {
+    let scenario = "one client, one token bucket by a condition";
+    let mut entrants: Vec<Box<dyn Entrant>> = vec![
+        Box::new(Named::new(LOOP, Nobody)),
+        Box::new(Named::new("no condition", Decides::by(&buckets(8 << 20, 1), PATH)?)),
+    ];
+    for condition in CONDITIONS {
+        let decides = Decides::by(&bucket_when(8 << 20, condition.text), PATH)?;
+        entrants.push(Box::new(Named::new(condition.name, decides)));
+    }
+    for entrant in &mut entrants {
+        entrant.warm(1)?;
+    }
+    let laps = turns(
+        BENCH,
+        scenario,
+        &mut entrants,
+        Turns {
+            keys: 1,
+            decisions: scale.pick(500_000, 5_000),
+            rounds: scale.rounds(7),
+            frugal: &[],
+        },
+    )?;
+    let without = &laps[1];
+    for (condition, laps) in CONDITIONS.iter().zip(&laps[2..]) {
+        let rounds = laps.nanos.iter().zip(&without.nanos);
+        let adds = Spread::of(rounds.map(|(with, without)| with - without));
+        report.figures.push(Figure {
+            scenario: scenario.to_owned(),
+            subject: format!("{} adds", condition.name),
+            spread: adds,
+            unit: Unit::Nanos,
+        });
+        report.goals.push(Goal {
+            what: format!("a condition, {}", condition.name),
+            ours: adds.median,
+            side: Side::AtMost,
+            bound: condition.goal,
+            unit: Unit::Nanos,
+            peer: None,
+        });
+    }
+    Ok(())
+}
+
+/// A condition that holds for every request of the bench.
+struct Measured {
+    name: &'static str,
+    text: &'static str,
+    /// Nanoseconds.
+    goal: f64,
+}
+
+const CONDITIONS: [Measured; 3] = [
+    Measured {
+        name: "native, one comparison",
+        text: "path.startsWith('/items')",
+        goal: 60.0,
+    },
+    Measured {
+        name: "native, three parts",
+        text: "method == 'GET' && route in ['item', 'rest'] && !path.contains('admin')",
+        goal: 60.0,
+    },
+    Measured {
+        name: "interpreted",
+        text: "['/items', '/login'].exists(start, path.startsWith(start))",
+        goal: 1_000.0,
+    },
+];
+
 /// That none of all decisions asked the allocator for anything.
 fn allocated(scenario: &str, laps: &[Laps]) -> Goal {
     Goal {
@@ -303,6 +377,15 @@ fn buckets(memory: usize, count: u32) -> String {
     let split = "{ small: 100%, wide: 0%, logs: 0% }";
     format!(
         "version: 1\nstate: {{ memory: {memory}B, split: {split} }}\nroutes:\n  - {{ name: item, path: \"/items/{{id}}\" }}\nrules:\n{rules}"
+    )
+}
+
+/// One token bucket by address, for requests for which a condition holds.
+fn bucket_when(memory: usize, condition: &str) -> String {
+    let limit = Allowance::HOT.text();
+    let split = "{ small: 100%, wide: 0%, logs: 0% }";
+    format!(
+        "version: 1\nstate: {{ memory: {memory}B, split: {split} }}\nroutes:\n  - {{ name: item, path: \"/items/{{id}}\" }}\n  - {{ name: rest, path: \"/{{*rest}}\" }}\nrules:\n  - {{ name: bucket, key: ip, limit: {limit}, when: \"{condition}\" }}\n"
     )
 }
 

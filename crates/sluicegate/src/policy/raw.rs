@@ -379,7 +379,7 @@ shape! {
         required path: PathPattern,
         /// Where the gateway passes it on; may be left out where there is one upstream.
         optional upstream: Name,
-        /// How much harm too many requests of it do: `low`, `normal`, `costly` or `critical`. A class can have a limit of its own, be asked in conditions, and set costs.
+        /// How much harm too many requests of it do: `low`, `normal`, `costly` or `critical`; `normal` unless said. Conditions, keys and costs can ask for it.
         optional sensitivity: Sensitivity,
         /// What a reader should know.
         optional description: Prose,
