@@ -4,8 +4,9 @@
 //! With a limit of `B` at once and `R` a second on `N` nodes, one key is admitted in any window of length `w` at most
 //!
 //! ```text
-//!   exact    B + R·w + R·d               d: what a request waits for the store at most, WAIT_US
-//!   leased   B + R·w + R·d               the same, for requests that wait for a lease
+//!   exact    B + R·w + 2·R·d             d: what a request waits for the store at most, WAIT_US; once more for what refused
+//!                                        requests give back, which the store hears that much later; not so of windows
+//!   leased   B + R·w + R·d               for requests that wait for a lease
 //!   hybrid   B + (1 + σ)·R·w + N·U       U = max(1, ⌊ω·B/N⌋); of windows without σ, since they forget nothing
 //!   apart    N/F times the limit         where each node keeps an F-th of it for itself, or all of it (F = 1)
 //! ```
@@ -72,10 +73,15 @@ impl Fleet {
     pub fn excess(&self) -> Excess {
         let nodes = u64::from(self.nodes.get());
         match self.held {
-            Held::Together(Mode::Exact | Mode::Leased) => Excess {
+            Held::Together(mode @ (Mode::Exact | Mode::Leased)) => Excess {
                 units: 0,
                 rate: 0.0,
-                waiting: self.rate * WAIT_US / 1e6,
+                waiting: self.rate * WAIT_US / 1e6
+                    * if mode == Mode::Exact && self.is_bucket {
+                        2.0
+                    } else {
+                        1.0
+                    },
             },
             Held::Together(Mode::Hybrid) => Excess {
                 units: self.allowance().get().saturating_mul(nodes),
@@ -186,7 +192,7 @@ mod tests {
     fn each_mode_exceeds_by_what_its_formula_says() {
         // 100/s: 5 ms of the rate are half a unit.
         check(LEASED, (200, 100.0, 100), (0, 0.0, 0.5));
-        check(Held::Together(Mode::Exact), (200, 100.0, 100), (0, 0.0, 0.5));
+        check(Held::Together(Mode::Exact), (200, 100.0, 100), (0, 0.0, 1.0));
         check(HYBRID, (200, 100.0, 100), (100, 0.05, 0.0));
         check(HYBRID, (2_000, 100.0, 10), (200, 0.05, 0.0));
         // 5/min on a hundred nodes.
