@@ -254,7 +254,11 @@ impl<S: Store, T: FnMut(News)> Driver<S, T> {
         } else {
             due
         };
-        let until = due.min(self.leases.next_late()).min(micros(now.saturating_add(span)));
+        let mut until = due.min(self.leases.next_late()).min(micros(now.saturating_add(span)));
+        if gathers {
+            // What comes to be due meanwhile wakes nobody, and is looked for then.
+            until = until.min(micros(self.gathers_until));
+        }
         Rest {
             until,
             heeds: if gathers { 0.0 } else { until },
