@@ -235,10 +235,10 @@ rules:
             "  everyone     15  auto: hybrid                1995           10%           5%     –  refused                           15 × 133 is at most a tenth of 20000, and no cost is above 133",
             "  logins       15  auto: leased                   0            0%           0%    <1  10 more, and 93.4% of the rate    15 × 1 is more than a tenth of 5",
             "  large        15  auto: leased                   0            0%           0%     5  1934 more, and 93.4% of the rate  a request may take 70, and each node could spare 6",
-            "  exact        15  exact                          0            0%           0%     5  everything                        as asked",
+            "  exact        15  exact                          0            0%           0%    10  everything                        as asked",
             "  streams      15  auto: leased                   0            0%           0%     –  20 more                           permits do not refill",
             "  paced        15  auto: leased                   0            0%           0%    <1  18 more, and 93.4% of the rate    15 × 1 is more than a tenth of 9; each node spaces its own part",
-            "  even         15  exact                          0            0%           0%     5  1934 more, and 93.4% of the rate  as asked; one queue for all nodes",
+            "  even         15  exact                          0            0%           0%    10  1934 more, and 93.4% of the rate  as asked; one queue for all nodes",
             "  log          15  auto: local                  126         1400%        1400%     –  –                                 a sliding log remembers what came to this node",
             "  parts        15  local, 1 of 10                50           50%          50%     –  –                                 as asked",
         ];

@@ -59,7 +59,10 @@ fn a_scrape_has_what_the_documentation_lists_and_nothing_else() {
     }
     let second =
         "{ address: 127.0.0.1:0 }, { address: 127.0.0.2:0, tls: { certificate: cert.pem, private_key: cert.key } }";
-    let text = policy(Upstream::start().address, "")
+    // And with conditions, which are counted where there are some.
+    let allow = "allow:\n  - { name: probes, when: path == '/healthz' }\n";
+    let text = policy(Upstream::start().address, allow)
+        .replace("limit: 2 per 1d }", "limit: 2 per 1d, when: method == 'GET' }")
         .replace("state: { memory: 1MiB }", share)
         .replace("{ address: 127.0.0.1:0 }", second);
     fs::write(folder.path().join(FILE), text).expect("a file of ours");
